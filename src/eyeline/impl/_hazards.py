@@ -1,0 +1,89 @@
+"""Special values: how the numerics contract N2 and N3 is kept at no cost to ordinary inputs.
+
+`find_hazards` looks once at the extremes of the inputs, O(n·d). Ordinary inputs, whose scores cannot
+overflow, give None and the arithmetic runs as it is. Otherwise the non-finite inputs are set to zero
+(so that `0 · NaN` cannot leak out of a masked position), and rows that really see one of them, or
+whose own scores overflow, are set to NaN afterwards.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from eyeline._types import Tile
+from eyeline.impl._problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Hazards:
+    """Which queries and keys hold a non-finite number."""
+
+    bad_query: Bool[Tensor, "batch num_heads q_len"]
+    bad_key: Bool[Tensor, "batch num_kv_heads kv_len"]
+    group: int
+
+    def bad_cells(self, tile: Tile, live: Tensor, scores: Tensor) -> Tensor:
+        """Live cells whose query, key, value or score is not finite, `[batch, heads, rows, cols]`."""
+        kv_heads = slice(tile.heads.start // self.group, -(-tile.heads.stop // self.group))
+        keys = self.bad_key[tile.batch, kv_heads, tile.cols].repeat_interleave(self.group, 1)
+        queries = self.bad_query[tile.batch, tile.heads, tile.rows]
+        return live & (queries[..., None] | keys[:, :, None] | ~torch.isfinite(scores))
+
+
+def find_hazards(
+    problem: Problem, output_gradient: Tensor | None = None, *, use_value: bool = True
+) -> tuple[Problem, Hazards | None]:
+    """The problem with non-finite inputs zeroed, and where they were; None if nothing can go wrong.
+
+    Args:
+        problem: The attention call.
+        output_gradient: In a backward pass: joins in the overflow bound.
+        use_value: False when only the weights are asked for: values then do not matter.
+    """
+    query, key, value = problem.query, problem.key, problem.value
+    limit = torch.finfo(problem.compute_dtype).max / 4
+    q, k, v = _magnitude(query), _magnitude(key), _magnitude(value) if use_value else 0.0
+    d = 0.0 if output_gradient is None else _magnitude(output_gradient)
+    largest_score = abs(problem.scale) * max(q * k, q, k) * max(query.shape[-1], 1)
+    largest_output = v * max(problem.value.shape[-1] * d, 1.0)
+    # written so that a NaN magnitude fails it
+    if largest_score < limit and largest_output < limit:
+        return problem, None
+
+    finite_q, finite_k = torch.isfinite(query), torch.isfinite(key)
+    bad_key = ~finite_k.all(-1)
+    clean = replace(problem, query=_zeroed(query, finite_q), key=_zeroed(key, finite_k))
+    if use_value:
+        finite_v = torch.isfinite(value)
+        bad_key = bad_key | ~finite_v.all(-1)
+        clean = replace(clean, value=_zeroed(value, finite_v))
+    bad_query = ~finite_q.all(-1)
+    if not torch.isfinite(torch.tensor(problem.scale)):
+        bad_query = torch.ones_like(bad_query)
+    return clean, Hazards(bad_query, bad_key, problem.group)
+
+
+class _ZeroWhereBad(torch.autograd.Function):
+    """Zero in the forward pass, invisible in the backward pass: a NaN gradient must stay NaN."""
+
+    @staticmethod
+    def forward(ctx, tensor: Tensor, good: Tensor) -> Tensor:
+        return tensor.where(good, 0)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return gradient, None
+
+
+def _zeroed(tensor: Tensor, good: Tensor) -> Tensor:
+    return _ZeroWhereBad.apply(tensor, good)
+
+
+def _magnitude(tensor: Tensor) -> float:
+    """The largest absolute value; NaN or inf if there is one."""
+    if tensor.numel() == 0:
+        return 0.0
+    low, high = torch.aminmax(tensor.detach())
+    return float(torch.maximum(low.abs(), high.abs()))

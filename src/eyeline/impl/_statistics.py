@@ -1,0 +1,107 @@
+"""What can be asked of the weights without holding them, and the answers."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Reduce = Literal["sum", "max", "mean"]
+
+
+class TopK(NamedTuple):
+    """The k largest weights of each query, largest first, ties to the lower key index.
+
+    Where a query may see fewer than k keys, and in a row that holds NaN, the index is -1.
+    """
+
+    values: Float[Tensor, "batch num_heads q_len k"]
+    indices: Int[Tensor, "batch num_heads q_len k"]
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """A picture of the weights with `rows × cols` cells."""
+
+    rows: int
+    cols: int
+    reduce: Reduce = "sum"
+
+    def __post_init__(self) -> None:
+        if min(self.rows, self.cols) < 1:
+            raise ValueError(
+                f"pooled needs at least 1 row and 1 column, got {self.rows}, {self.cols}"
+            )
+        if self.reduce not in ("sum", "max", "mean"):
+            raise ValueError(f"reduce must be 'sum', 'max' or 'mean', got {self.reduce!r}")
+
+    def shape(self, weights: tuple[int, int, int, int]) -> tuple[int, int]:
+        """Cells along either side: never more than there are queries or keys."""
+        return min(self.rows, max(weights[2], 1)), min(self.cols, max(weights[3], 1))
+
+
+@dataclass(frozen=True)
+class Wants:
+    """Which statistics to compute; logsumexp always comes with them."""
+
+    top_k: int = 0
+    entropy: bool = False
+    received: bool = False
+    pooled: Pooling | None = None
+    output: bool = False
+
+    def __post_init__(self) -> None:
+        if self.top_k < 0:
+            raise ValueError(f"top_k must not be negative, got {self.top_k}")
+
+
+@dataclass
+class Statistics:
+    """Answers in the computing dtype; None where nothing was asked.
+
+    Attributes:
+        logsumexp: Natural logarithm of each row's sum of exponentials (sinks among them),
+            `[batch, num_heads, q_len]`; -inf where a query sees nothing.
+        top_k: The largest weights and their keys.
+        entropy: `-sum w log w` of each row in nats, `[batch, num_heads, q_len]`.
+        received: Sum of each column, `[batch, num_heads, kv_len]`.
+        pooled: `[batch, num_heads, rows, cols]`.
+        output: The attention output, `[batch, num_heads, q_len, value_dim]`.
+    """
+
+    logsumexp: Tensor
+    top_k: TopK | None = None
+    entropy: Tensor | None = None
+    received: Tensor | None = None
+    pooled: Tensor | None = None
+    output: Tensor | None = None
+
+
+def cells(length: int, count: int, start: int = 0, stop: int | None = None) -> Tensor:
+    """The cell of each index: `index * count // length`, so each index is in exactly one cell."""
+    return torch.arange(start, length if stop is None else stop) * count // max(length, 1)
+
+
+def pool_dense(
+    weights: Float[Tensor, "batch heads rows cols"],
+    row_cell: Int[Tensor, " rows"],
+    col_cell: Int[Tensor, " cols"],
+    shape: tuple[int, int],
+    reduce: Reduce,
+) -> Float[Tensor, "batch heads row_cells col_cells"]:
+    """Pool explicit weights into cells; a NaN reaches its own cell only."""
+    row_cell, col_cell = row_cell.to(weights.device), col_cell.to(weights.device)
+    kind = "amax" if reduce == "max" else "sum"
+    result = weights
+    for dim, cell, count in ((3, col_cell, shape[1]), (2, row_cell, shape[0])):
+        size = list(result.shape)
+        size[dim] = count
+        index = cell.reshape([-1 if d == dim else 1 for d in range(4)]).expand(result.shape)
+        result = result.new_zeros(size).scatter_reduce(dim, index, result, kind)
+    if reduce == "mean":
+        area = torch.bincount(row_cell, minlength=shape[0])[:, None] * torch.bincount(
+            col_cell, minlength=shape[1]
+        )
+        result = result / area.clamp(min=1)
+    return result

@@ -1,0 +1,267 @@
+"""Statistics in one pass over panels that hold all live keys of a block of queries.
+
+A panel that is complete knows its own maximum and sum, so that one product Q K^T serves output,
+logsumexp, entropy, top-k, column sums and pooled maps at once.
+
+References:
+    Statistics from one pass: the identities are derived in the comments; column sums and pooled maps
+    need the final sum of each row, which is why the panel is complete before they are taken.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eyeline.impl._dropout import drop_
+from eyeline.impl._hazards import Hazards, find_hazards
+from eyeline.impl._problem import Problem
+from eyeline.impl._statistics import Statistics, TopK, Wants, cells, pool_dense
+from eyeline.impl._tiling import Panels, Span, chunks, live_spans, row_blocks, rows_per_block
+from eyeline.impl._top_k import top_k_scores
+
+
+def measure(problem: Problem, wants: Wants) -> Statistics:
+    """All of `wants`, at O(n·d) memory plus one panel."""
+    problem, hazards = find_hazards(problem, use_value=wants.output)
+    result = _empty(problem, wants)
+    if min(problem.shape) == 0:
+        return result
+    rows_each = rows_per_block(problem, least=16)
+    for batch_chunk, head_chunk in chunks(problem, rows_each):
+        panels = Panels(problem, hazards, batch_chunk, head_chunk)
+        for rows in row_blocks(problem, rows_each):
+            _measure_block(panels, rows, wants, result)
+    if wants.pooled is not None and wants.pooled.reduce == "mean":
+        _divide_by_area(problem, result.pooled)
+    return result
+
+
+def _empty(problem: Problem, wants: Wants) -> Statistics:
+    batch, heads, q_len, kv_len = problem.shape
+    options = {"dtype": problem.compute_dtype, "device": problem.query.device}
+    per_row = (batch, heads, q_len)
+    result = Statistics(logsumexp=torch.full(per_row, -torch.inf, **options))
+    if wants.top_k:
+        k = min(wants.top_k, kv_len)
+        result.top_k = TopK(
+            torch.zeros(*per_row, k, **options),
+            torch.full((*per_row, k), -1, dtype=torch.int64, device=problem.query.device),
+        )
+    if wants.entropy:
+        result.entropy = torch.zeros(per_row, **options)
+    if wants.received:
+        result.received = torch.zeros(batch, heads, kv_len, **options)
+    if wants.pooled is not None:
+        result.pooled = torch.zeros(batch, heads, *wants.pooled.shape(problem.shape), **options)
+    if wants.output:
+        result.output = problem.query.new_zeros(*per_row, problem.value.shape[-1])
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """The part of a panel that belongs to one span: `panel[..., begin:end]`."""
+
+    span: Span
+    begin: int
+    end: int
+
+
+def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics) -> None:
+    problem = panels.problem
+    spans = live_spans(problem, panels.tile(rows, slice(0, problem.shape[3])))
+    if not spans:
+        return
+    panel, pieces, live, bad_row = _fill_panel(panels, rows, spans)
+    here = (panels.batch, panels.heads, rows)
+
+    best = None
+    if wants.top_k:
+        best = top_k_scores(panel, min(wants.top_k, problem.shape[3]))
+    top = panel.amax(-1, keepdim=True)
+    dead = top == -torch.inf
+    finite_top = top.masked_fill(dead, 0)
+    shifted = panel.sub_(finite_top)
+    if wants.entropy:
+        weights = torch.exp(shifted, out=panels.buffer("exp", *panel.shape))
+        if _may_hold_minus_infinity(problem, spans, live):
+            shifted.clamp_(min=-1e4)  # exp(-1e4) is 0, and 0 * -1e4 is 0 where 0 * -inf is NaN
+        moment = torch.linalg.vecdot(weights, shifted)[..., None]
+    else:
+        weights = shifted.exp_()
+    total = weights.sum(-1, keepdim=True)
+
+    with_sink = total
+    if problem.sinks is not None:
+        with_sink = total + torch.exp(panels.sink_column(rows) - finite_top)
+    log_total = torch.log(with_sink)
+    logsumexp = (finite_top + log_total).masked_fill(dead, -torch.inf)
+    logsumexp = logsumexp.masked_fill(bad_row, torch.nan)
+    result.logsumexp[here] = panels.unfold(logsumexp, rows)[..., 0]
+    # 1/l, and exactly 0 or NaN for rows that saw nothing or something bad
+    norm = with_sink.reciprocal().masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
+
+    if wants.entropy:
+        # w_j = e_j / l and log w_j = t_j - log l, so -sum w log w = (log l * sum e - sum e t) / l
+        entropy = (log_total.masked_fill(dead, 0) * total - moment) * norm
+        entropy = entropy.clamp(min=0).masked_fill(dead & ~bad_row, 0)
+        assert result.entropy is not None
+        result.entropy[here] = panels.unfold(entropy, rows)[..., 0]
+    if best is not None:
+        assert result.top_k is not None
+        _store_top_k(panels, rows, pieces, best, logsumexp, result.top_k)
+    if wants.received or wants.pooled is not None:
+        _store_columns(panels, rows, pieces, weights, norm, live, wants, result)
+    if wants.output:
+        assert result.output is not None
+        output = _output(panels, rows, pieces, weights) * norm
+        output = output.masked_fill(dead & ~bad_row, 0)
+        result.output[here] = panels.unfold(output, rows).to(result.output.dtype)
+
+
+def _fill_panel(
+    panels: Panels, rows: slice, spans: list[Span]
+) -> tuple[Tensor, list[_Piece], Tensor | None, Tensor]:
+    """Scores of all live keys side by side; which cells are live; which rows hold something bad."""
+    problem = panels.problem
+    query = panels.fold(problem.query, rows) * problem.scale
+    n, m, _ = query.shape
+    no_bad = torch.zeros(n, m, 1, dtype=torch.bool, device=query.device)
+    parts, pieces, begin = [], [], 0
+    for number, span in enumerate(spans):
+        parts.append(panels.scores(query, rows, span, name=f"span{number}"))
+        end = begin + span.cols.stop - span.cols.start
+        pieces.append(_Piece(span, begin, end))
+        begin = end
+    if len(parts) == 1:
+        panel = parts[0].panel_NMS
+    else:
+        panel = panels.buffer("panel", n, m, begin)
+        torch.cat([p.panel_NMS for p in parts], -1, out=panel)
+    if panels.hazards is None:
+        return panel, pieces, None, no_bad
+    live = torch.cat([p.live for p in parts], -1)  # type: ignore[misc]
+    bad = torch.cat([p.bad for p in parts], -1)  # type: ignore[misc]
+    return panel, pieces, live, bad.any(-1).view(n, m, 1)
+
+
+def _may_hold_minus_infinity(problem: Problem, spans: list[Span], live: Tensor | None) -> bool:
+    return bool(problem.biases) or live is not None or any(s.partial for s in spans)
+
+
+def _store_top_k(
+    panels: Panels,
+    rows: slice,
+    pieces: list[_Piece],
+    best: tuple[Tensor, Tensor],
+    logsumexp: Tensor,
+    result: TopK,
+) -> None:
+    scores, position = best
+    key_of = torch.cat(
+        [torch.arange(p.span.cols.start, p.span.cols.stop, device=scores.device) for p in pieces]
+    )
+    k = scores.shape[-1]
+    none = (scores == -torch.inf) | torch.isnan(logsumexp)
+    values = torch.exp(scores - logsumexp.masked_fill(logsumexp == -torch.inf, 0))
+    here = (panels.batch, panels.heads, rows, slice(0, k))
+    result.values[here] = panels.unfold(values, rows)
+    result.indices[here] = panels.unfold(key_of[position].masked_fill(none, -1), rows)
+    if k < result.values.shape[-1] and panels.hazards is not None:
+        bad = panels.unfold(logsumexp, rows).isnan()
+        rest = (panels.batch, panels.heads, rows, slice(k, None))
+        result.values[rest] = result.values[rest].masked_fill(bad, torch.nan)
+
+
+def _store_columns(
+    panels: Panels,
+    rows: slice,
+    pieces: list[_Piece],
+    weights: Tensor,
+    norm: Tensor,
+    live: Tensor | None,
+    wants: Wants,
+    result: Statistics,
+) -> None:
+    """Column sums and pooled cells of the block, added to what earlier blocks left."""
+    problem = panels.problem
+    q_len, kv_len = problem.shape[2:]
+    weights_BHLS, norm_BHL1 = panels.unfold(weights, rows), panels.unfold(norm, rows)
+    if panels.hazards is not None:
+        assert live is not None
+        weights_BHLS = (weights_BHLS * norm_BHL1).where(live, 0)
+        norm_BHL1 = torch.ones_like(norm_BHL1)
+    pool = wants.pooled
+    if pool is not None:
+        cell_rows, cell_cols = pool.shape(problem.shape)
+        row_cell = cells(q_len, cell_rows, rows.start, rows.stop).to(weights.device)
+        first = int(row_cell[0])
+        used = slice(first, int(row_cell[-1]) + 1)
+    if wants.received or (pool is not None and pool.reduce != "max"):
+        if panels.hazards is not None:  # a matrix product would spread NaN over the cells
+            by_cell = None
+        elif pool is not None and pool.reduce != "max":
+            member = torch.arange(first, used.stop, device=weights.device)[:, None] == row_cell
+            by_cell = (member * norm_BHL1.transpose(-2, -1)) @ weights_BHLS
+        else:
+            by_cell = norm_BHL1.transpose(-2, -1) @ weights_BHLS
+    for piece in pieces:
+        cols, part = piece.span.cols, weights_BHLS[..., piece.begin : piece.end]
+        if wants.received:
+            assert result.received is not None
+            mine = part if by_cell is None else by_cell[..., piece.begin : piece.end]
+            result.received[panels.batch, panels.heads, cols] += mine.sum(-2)
+        if pool is None:
+            continue
+        assert result.pooled is not None
+        target = result.pooled[panels.batch, panels.heads, used]
+        col_cell = cells(kv_len, cell_cols, cols.start, cols.stop).to(weights.device)
+        if pool.reduce == "max":
+            part = _pool_columns(part, col_cell, cell_cols, kv_len, "amax") * norm_BHL1
+            size = (used.stop - first, cell_cols)
+            part = pool_dense(part, row_cell - first, torch.arange(cell_cols), size, "max")
+            target.copy_(torch.maximum(target, part))
+        elif by_cell is None:
+            size = (used.stop - first, cell_cols)
+            target += pool_dense(part, row_cell - first, col_cell, size, "sum")
+        else:
+            mine = by_cell[..., piece.begin : piece.end]
+            target += _pool_columns(mine, col_cell, cell_cols, kv_len, "sum")
+
+
+def _pool_columns(values: Tensor, col_cell: Tensor, count: int, kv_len: int, kind: str) -> Tensor:
+    """Reduce the last axis into cells; by a view where the cells are all equally wide."""
+    width = kv_len // count
+    first, start = int(col_cell[0]), int((col_cell == col_cell[0]).sum())
+    even = kv_len % count == 0 and values.shape[-1] % width == 0 and start == width
+    if not even:
+        index = col_cell.expand(values.shape)
+        empty = values.new_zeros(*values.shape[:-1], count)
+        return empty.scatter_reduce(-1, index, values, kind)
+    grouped = values.reshape(*values.shape[:-1], -1, width)
+    reduced = grouped.amax(-1) if kind == "amax" else grouped.sum(-1)
+    return torch.nn.functional.pad(reduced, (first, count - first - reduced.shape[-1]))
+
+
+def _output(panels: Panels, rows: slice, pieces: list[_Piece], weights: Tensor) -> Tensor:
+    problem = panels.problem
+    total = None
+    for piece in pieces:
+        part = weights[..., piece.begin : piece.end]
+        if problem.dropout_p > 0:
+            part = part.clone()
+            drop_(panels.unfold(part, rows), problem, panels.tile(rows, piece.span.cols))
+        product = torch.bmm(part, panels.value_NSD[:, piece.span.cols])
+        total = product if total is None else total + product
+    assert total is not None
+    return total
+
+
+def _divide_by_area(problem: Problem, pooled: Tensor | None) -> None:
+    assert pooled is not None
+    counts = [
+        torch.bincount(cells(length, count), minlength=count)
+        for length, count in zip(problem.shape[2:], pooled.shape[2:], strict=True)
+    ]
+    pooled.div_((counts[0][:, None] * counts[1]).to(pooled.device))

@@ -1,0 +1,103 @@
+"""The equation, on one page: the oracle that every other implementation must equal.
+
+    weights = softmax(softcap(scale * Q K^T) + bias, where the mask allows)
+    output  = weights V
+
+It holds all of the weights, O(q_len · kv_len), and computes in the precision of its inputs (half
+precision in float32): give it float64 to judge others.
+
+Legend: B batch, H query heads, L queries, S keys, D head width, V value width.
+
+References:
+    Vaswani et al. 2017, equation 1, arXiv:1706.03762. Soft-cap: Gemma Team 2024, section 2,
+    arXiv:2408.00118. Sinks: OpenAI 2025, gpt-oss model card, section 2.2, arXiv:2508.10925.
+"""
+
+import torch
+from torch import Tensor
+
+from eyeline.impl import _scores
+from eyeline.impl._dropout import drop_
+from eyeline.impl._hazards import find_hazards
+from eyeline.impl._problem import Problem
+from eyeline.impl._statistics import Statistics, TopK, Wants, cells, pool_dense
+
+
+def unsupported(problem: Problem) -> str | None:
+    """Why this implementation cannot do the problem: it always can."""
+    return None
+
+
+def attend(problem: Problem) -> tuple[Tensor, Tensor]:
+    """Output `[B, H, L, V]` and logsumexp `[B, H, L]`; differentiable by autograd to any order."""
+    weights_BHLS, logsumexp_BHL = weights(problem)
+    clean, _ = find_hazards(problem)
+    if problem.dropout_p > 0:
+        weights_BHLS = drop_(weights_BHLS.clone(), problem, problem.whole())
+    value_BHSV = clean.value.repeat_interleave(problem.group, 1).to(weights_BHLS.dtype)
+    return (weights_BHLS @ value_BHSV).to(problem.query.dtype), logsumexp_BHL.detach()
+
+
+def weights(problem: Problem, *, use_value: bool = True) -> tuple[Tensor, Tensor]:
+    """The weights `[B, H, L, S]` and logsumexp `[B, H, L]`."""
+    clean, hazards = find_hazards(problem, use_value=use_value)
+    dtype, tile = problem.compute_dtype, problem.whole()
+    query_BHLD = clean.query.to(dtype)
+    key_BHSD = clean.key.to(dtype).repeat_interleave(problem.group, 1)
+
+    scores_BHLS = problem.scale * query_BHLD @ key_BHSD.transpose(-2, -1)
+    mask = _scores.allowed(problem, tile, _scores.tile_kind(problem, tile))
+    live = _scores.live_cells(problem, tile, mask)
+    if hazards is not None:  # added, not filled in: the gradients of these rows must be NaN too
+        bad = hazards.bad_cells(tile, live, scores_BHLS)
+        scores_BHLS = scores_BHLS + torch.zeros_like(scores_BHLS).masked_fill(bad, torch.nan)
+    if problem.softcap is not None:
+        scores_BHLS = problem.softcap * torch.tanh(scores_BHLS / problem.softcap)
+    if problem.biases:
+        scores_BHLS = scores_BHLS + _scores.bias_tile(problem, tile)
+    scores_BHLS = scores_BHLS.masked_fill(~live, -torch.inf)
+
+    if problem.sinks is None:
+        extended = scores_BHLS
+    else:  # a sink is a key without a value: it takes weight and gives nothing
+        sink = problem.sinks.to(dtype)[:, None, None].expand(*scores_BHLS.shape[:3], 1)
+        extended = torch.cat([scores_BHLS, sink], -1)
+    seen = live.any(-1, keepdim=True)
+    # a row that sees nothing gets weights 0; `where` before softmax keeps NaN out of its gradient
+    softmax = torch.softmax(extended.where(seen, 0), -1)[..., : live.shape[-1]].where(live, 0)
+    logsumexp = torch.logsumexp(extended.where(seen, -torch.inf), -1)
+    return softmax, logsumexp
+
+
+def measure(problem: Problem, wants: Wants) -> Statistics:
+    """Every statistic from the full weights, each by its definition."""
+    weights_BHLS, logsumexp = (t.detach() for t in weights(problem, use_value=wants.output))
+    result = Statistics(logsumexp=logsumexp)
+    if wants.output:
+        result.output = attend(problem)[0].detach()
+    if wants.top_k:
+        result.top_k = _top_k(problem, weights_BHLS, wants.top_k)
+    if wants.entropy:
+        result.entropy = -torch.special.xlogy(weights_BHLS, weights_BHLS).sum(-1)
+    if wants.received:
+        result.received = weights_BHLS.sum(-2)
+    if wants.pooled is not None:
+        rows, cols = wants.pooled.shape(problem.shape)
+        result.pooled = pool_dense(
+            weights_BHLS,
+            cells(problem.shape[2], rows),
+            cells(problem.shape[3], cols),
+            (rows, cols),
+            wants.pooled.reduce,
+        )
+    return result
+
+
+def _top_k(problem: Problem, weights_BHLS: Tensor, k: int) -> TopK:
+    tile = problem.whole()
+    mask = _scores.allowed(problem, tile, _scores.tile_kind(problem, tile))
+    live = _scores.live_cells(problem, tile, mask)
+    ranked = weights_BHLS.masked_fill(~live, -1)
+    values, indices = torch.sort(ranked, dim=-1, descending=True, stable=True)
+    values, indices = values[..., :k], indices[..., :k]
+    return TopK(values.clamp(min=0), indices.masked_fill((values < 0) | values.isnan(), -1))

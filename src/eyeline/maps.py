@@ -1,0 +1,401 @@
+"""`AttentionMap`: the `[batch, num_heads, q_len, kv_len]` weights that are never stored.
+
+It keeps query, key, mask, bias, scale and the log-sum-exp of each row, O(n·d), and computes exactly
+what is asked: a cell, a row, a tile at any zoom, the largest weights, entropy, attention received.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from eyeline import _map_files
+from eyeline import impl as implementations
+from eyeline._types import Tile
+from eyeline.impl import _windows
+from eyeline.impl._problem import Problem
+from eyeline.impl._statistics import Pooling, Reduce, Statistics, TopK, Wants, pool_dense
+
+__all__ = ["AttentionMap", "Measure", "TopK"]
+
+DENSE_LIMIT = 256 * 2**20
+"""Bytes of weights that `dense()` and indexing make without being told otherwise."""
+
+TILE_SIZE = 256
+"""Pixels along each side of a `tile`."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Statistics to take in one pass over the weights.
+
+    Args:
+        top_k: How many of the largest weights per query.
+        entropy: Entropy of each query's weights.
+        received: Attention that each key receives.
+        pooled: A picture of the weights: cells along both sides, or `(rows, cols)`.
+        reduce: What a cell of the picture is: "sum", "max" or "mean" of its weights.
+    """
+
+    top_k: int = 0
+    entropy: bool = False
+    received: bool = False
+    pooled: int | tuple[int, int] | None = None
+    reduce: Reduce = "sum"
+
+    def wants(self, *, output: bool = False) -> Wants:
+        """The same, as the implementations take it."""
+        pooling = None
+        if self.pooled is not None:
+            size = (self.pooled, self.pooled) if isinstance(self.pooled, int) else self.pooled
+            pooling = Pooling(*size, reduce=self.reduce)
+        return Wants(self.top_k, self.entropy, self.received, pooling, output)
+
+
+class AttentionMap:
+    """Attention weights as a lazy matrix. Made by `observe`, `watch` and `read`.
+
+    A map refers to the query and key that it was made from. If somebody changes these in place, it
+    raises rather than show weights that never were.
+    """
+
+    def __init__(self, problem: Problem, logsumexp: Tensor, impl: str = "auto") -> None:
+        self.problem = replace(
+            problem.with_tensors(tuple(t.detach() for t in problem.differentiable)),
+            dropout_p=0.0,  # the map shows what softmax gave, before dropout
+        )
+        self.logsumexp: Float[Tensor, "batch num_heads q_len"] = logsumexp.detach()
+        self._impl = impl
+        self._known: dict[Any, Any] = {}
+        self._versions = _versions(self.problem)
+
+    @property
+    def shape(self) -> torch.Size:
+        """`[batch, num_heads, q_len, kv_len]`."""
+        return torch.Size(self.problem.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Weights are computed in float32 for half-precision inputs, else in the inputs' dtype."""
+        return self.problem.compute_dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the map keeps alive; the dense weights would take `numel() * itemsize`."""
+        tensors = (self.problem.query, self.problem.key, self.problem.value, self.logsumexp)
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    def numel(self) -> int:
+        """How many weights there are (none of them is stored)."""
+        return math.prod(self.shape)
+
+    def select(self, batch: int | None = None, head: int | None = None) -> "AttentionMap":
+        """The lazy map of one batch item, one head, or both; it stays 4-D."""
+        tile = self.problem.whole()
+        if batch is not None:
+            index = _index(batch, self.shape[0], "batch item")
+            tile = tile._replace(batch=slice(index, index + 1))
+        if head is not None:
+            index = _index(head, self.shape[1], "head")
+            tile = tile._replace(heads=slice(index, index + 1))
+        part = AttentionMap(
+            _windows.select(self.problem, tile.batch, tile.heads),
+            self.logsumexp[tile.batch, tile.heads],
+            impl=self._impl,
+        )
+        part._versions = self._versions  # a copy cannot tell that its source has changed
+        return part
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Exactly what torch's indexing of the dense weights gives; only what is asked is made.
+
+        Takes integers, slices, `...` and tensors or lists of indices.
+
+        Raises:
+            MemoryError: The result would exceed `DENSE_LIMIT`; use `select` for a lazy head.
+        """
+        self._check_unchanged()
+        index = _expand_ellipsis(index if isinstance(index, tuple) else (index,))
+        spans, inner = [], []
+        for dim, (one, size) in enumerate(zip(index, self.shape, strict=True)):
+            span, rest = _span(one, size, dim)
+            spans.append(span)
+            inner.append(rest)
+        tile = Tile(*spans)
+        self._refuse_beyond(DENSE_LIMIT, tile, "this index")
+        return self._window(tile)[tuple(inner)]
+
+    def dense(self, limit: int = DENSE_LIMIT) -> Float[Tensor, "batch num_heads q_len kv_len"]:
+        """All weights as a tensor.
+
+        Args:
+            limit: Bytes it may take.
+
+        Raises:
+            MemoryError: It would take more than `limit`; the message says how much.
+        """
+        self._check_unchanged()
+        self._refuse_beyond(limit, self.problem.whole(), "dense()")
+        return self._window(self.problem.whole())
+
+    def measure(
+        self,
+        *,
+        top_k: int = 0,
+        entropy: bool = False,
+        received: bool = False,
+        pooled: int | tuple[int, int] | None = None,
+        reduce: Reduce = "sum",
+    ) -> Statistics:
+        """Several statistics in one pass; those measured before are not computed again.
+
+        Args:
+            top_k: How many of the largest weights per query.
+            entropy: Entropy of each query's weights, in nats.
+            received: Attention that each key receives.
+            pooled: A picture of the weights: cells along both sides, or `(rows, cols)`.
+            reduce: What a cell is: "sum", "max" or "mean" of its weights.
+
+        Returns:
+            The answers; what was not asked for is None.
+        """
+        return self.take(Measure(top_k, entropy, received, pooled, reduce))
+
+    def take(self, measure: Measure) -> Statistics:
+        """`measure`, with the request as an object."""
+        wants = measure.wants()
+        missing = Wants(
+            top_k=0 if self._stored_top_k(wants.top_k) is not None else wants.top_k,
+            entropy=wants.entropy and "entropy" not in self._known,
+            received=wants.received and "received" not in self._known,
+            pooled=None if wants.pooled in self._known else wants.pooled,
+        )
+        if missing != Wants():
+            self._check_unchanged()
+            chosen = implementations.choose(self._impl, self.problem)
+            self.remember(missing, chosen.measure(self.problem, missing))
+        return Statistics(
+            logsumexp=self.logsumexp,
+            top_k=self._stored_top_k(wants.top_k) if wants.top_k else None,
+            entropy=self._known["entropy"] if wants.entropy else None,
+            received=self._known["received"] if wants.received else None,
+            pooled=self._known[wants.pooled] if wants.pooled is not None else None,
+        )
+
+    def remember(self, asked: Measure | Wants, answers: Statistics) -> None:
+        """Keep statistics that came with the forward pass."""
+        wants = asked.wants() if isinstance(asked, Measure) else asked
+        for name in ("top_k", "entropy", "received"):
+            if (answer := getattr(answers, name)) is not None:
+                self._known[name] = answer
+        if answers.pooled is not None:
+            self._known[wants.pooled] = answers.pooled
+
+    def top_k(self, k: int) -> TopK:
+        """The k largest weights of each query and their keys, largest first.
+
+        Exact; ties go to the lower index. Where a query sees fewer than k keys the value is 0 and
+        the index -1; never more columns than there are keys.
+        """
+        if k < 1:
+            raise ValueError(f"top_k needs k of at least 1, got {k}")
+        found = self.measure(top_k=k).top_k
+        assert found is not None
+        return found
+
+    def entropy(self) -> Float[Tensor, "batch num_heads q_len"]:
+        """`-sum w log w` of each row, in nats; a sink's share is not among the w."""
+        found = self.measure(entropy=True).entropy
+        assert found is not None
+        return found
+
+    def received(self) -> Float[Tensor, "batch num_heads kv_len"]:
+        """How much each key is attended: the sum of its column."""
+        found = self.measure(received=True).received
+        assert found is not None
+        return found
+
+    def pooled(
+        self, rows: int, cols: int | None = None, reduce: Reduce = "sum"
+    ) -> Float[Tensor, "batch num_heads rows cols"]:
+        """The weights reduced to `rows × cols` cells (never more than there are queries or keys).
+
+        Index i of n belongs to cell `i * rows // n`, so cells never overlap and sums keep the mass.
+        "max" keeps needles visible; "mean" divides a sum by the cell's area.
+        """
+        size = (rows, rows if cols is None else cols)
+        found = self.measure(pooled=size, reduce=reduce).pooled
+        assert found is not None
+        return found
+
+    def tile(
+        self, level: int, i: int, j: int, reduce: Reduce = "sum"
+    ) -> Float[Tensor, "batch num_heads height width"]:
+        """One tile of the zoomable pyramid: 256×256 pixels (fewer at the edges) of 2^level weights.
+
+        Args:
+            level: 0 shows single weights; each level up halves both sides.
+            i: Tile row.
+            j: Tile column.
+            reduce: What a pixel is of its `2^level × 2^level` weights.
+
+        Returns:
+            Exact at every level; the cost is that of the weights under the tile.
+        """
+        self._check_unchanged()
+        if level < 0 or min(i, j) < 0:
+            raise ValueError(f"level, i and j count from 0, got {level}, {i}, {j}")
+        Pooling(1, 1, reduce)
+        pixel = 2**level
+        side = TILE_SIZE * pixel
+        spans = []
+        for name, number, length in (("i", i, self.shape[2]), ("j", j, self.shape[3])):
+            if number * side >= length:
+                count = max(-(-length // side), 1)
+                raise IndexError(f"tile {name}={number}: level {level} has {count} (from 0)")
+            spans.append(slice(number * side, min((number + 1) * side, length)))
+        tile = self.problem.whole()._replace(rows=spans[0], cols=spans[1])
+        height, width = (-(-(s.stop - s.start) // pixel) for s in spans)
+        result = self.logsumexp.new_zeros(*self.shape[:2], height, width)
+        kind: Reduce = "max" if reduce == "max" else "sum"
+        col_cell = torch.arange(spans[1].stop - spans[1].start) // pixel
+        for part, weights in self.stream(tile):
+            first = part.rows.start - tile.rows.start
+            row_cell = torch.arange(first, first + weights.shape[2]) // pixel
+            used = slice(int(row_cell[0]), int(row_cell[-1]) + 1)
+            pixels = pool_dense(
+                weights, row_cell - used.start, col_cell, (used.stop - used.start, width), kind
+            )
+            target = result[part.batch, part.heads, used]
+            target.copy_(torch.maximum(target, pixels) if kind == "max" else target + pixels)
+        if reduce == "mean":
+            heights, widths = (
+                torch.bincount(torch.arange(s.stop - s.start) // pixel) for s in spans
+            )
+            result /= (heights[:, None] * widths).to(result.device)
+        return result
+
+    def stream(self, tile: Tile | None = None) -> Iterator[tuple[Tile, Tensor]]:
+        """The weights of a tile piece by piece: row blocks of a few heads, never all at once."""
+        self._check_unchanged()
+        yield from _windows.stream(self.problem, self.logsumexp, tile or self.problem.whole())
+
+    def save(self, path: str | Path) -> None:
+        """Write the map (not the weights: O(n·d)) to a safetensors file, atomically."""
+        self._check_unchanged()
+        _map_files.save({"map": (self.problem, self.logsumexp)}, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "AttentionMap":
+        """Read a map that `save` wrote."""
+        problem, logsumexp = _map_files.load(Path(path))["map"]
+        return cls(problem, logsumexp)
+
+    def __repr__(self) -> str:
+        batch, heads, q_len, kv_len = self.shape
+        parts = [f"{batch} x {heads} heads, {q_len} queries x {kv_len} keys"]
+        if self.problem.mask is not None:
+            parts.append(str(self.problem.mask))
+        parts += [str(b) for b in self.problem.biases]
+        full = _bytes(self.numel() * self.logsumexp.element_size())
+        return f"AttentionMap({', '.join(parts)}; {_bytes(self.nbytes)} instead of {full})"
+
+    def _window(self, tile: Tile) -> Tensor:
+        result = self.logsumexp.new_zeros(tile.shape)
+        for part, weights in _windows.stream(self.problem, self.logsumexp, tile):
+            rows = slice(part.rows.start - tile.rows.start, part.rows.stop - tile.rows.start)
+            b = slice(part.batch.start - tile.batch.start, part.batch.stop - tile.batch.start)
+            h = slice(part.heads.start - tile.heads.start, part.heads.stop - tile.heads.start)
+            result[b, h, rows] = weights
+        return result
+
+    def _stored_top_k(self, k: int) -> TopK | None:
+        known = self._known.get("top_k")
+        if k == 0:
+            return TopK(
+                self.logsumexp[..., None][..., :0], self.logsumexp[..., None][..., :0].long()
+            )
+        if known is None or known.values.shape[-1] < min(k, self.shape[3]):
+            return None
+        return TopK(known.values[..., :k], known.indices[..., :k])
+
+    def _refuse_beyond(self, limit: int, tile: Tile, what: str) -> None:
+        size = math.prod(tile.shape) * self.logsumexp.element_size()
+        if size > limit:
+            raise MemoryError(
+                f"{what} would take {_bytes(size)}, the limit is {_bytes(limit)}: ask for rows, "
+                "tile(), pooled() or top_k(), take select(batch=, head=), or raise dense(limit=)"
+            )
+
+    def _check_unchanged(self) -> None:
+        if self._versions is not None and _versions(self.problem) != self._versions:
+            raise RuntimeError(
+                "query or key was changed in place after the map was made: its weights are gone; "
+                "clone the tensors before you change them"
+            )
+
+
+def _versions(problem: Problem) -> tuple[int, ...] | None:
+    try:
+        return problem.query._version, problem.key._version
+    except RuntimeError:  # inference tensors keep no count
+        return None
+
+
+def _index(number: int, size: int, what: str) -> int:
+    if not -size <= number < size:
+        raise IndexError(f"{what} {number} does not exist: there are {size}, counted from 0")
+    return number % size
+
+
+def _expand_ellipsis(index: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Replace `...` and missing trailing dimensions by full slices."""
+    if any(i is None or isinstance(i, bool) for i in index):
+        raise TypeError(
+            "an AttentionMap takes integers, slices, `...` and index lists, no new axes"
+        )
+    dots = [n for n, i in enumerate(index) if i is Ellipsis]
+    if len(dots) > 1 or len(index) - len(dots) > 4:
+        raise IndexError("an AttentionMap has 4 dimensions: [batch, head, query, key]")
+    at = dots[0] if dots else len(index)
+    missing = (slice(None),) * (4 - (len(index) - len(dots)))
+    return index[:at] + missing + index[at + len(dots) :]
+
+
+def _span(index: Any, size: int, dim: int) -> tuple[slice, Any]:
+    """The range of one dimension that has to be computed, and the index within that range."""
+    name = ("batch item", "head", "query", "key")[dim]
+    if isinstance(index, slice):
+        chosen = range(size)[index]
+        if len(chosen) == 0:
+            return slice(0, 0), slice(None)
+        low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
+        if chosen.step < 0:
+            raise ValueError("an AttentionMap takes slices with a positive step, as torch does")
+        return slice(low, high + 1), slice(None, None, chosen.step)
+    if isinstance(index, list | Tensor) and not (isinstance(index, Tensor) and index.dim() == 0):
+        wanted = torch.as_tensor(index)
+        if wanted.dtype == torch.bool:
+            wanted = wanted.nonzero()[:, 0]
+        if wanted.numel() == 0:
+            return slice(0, 0), wanted.long()
+        for extreme in (int(wanted.min()), int(wanted.max())):
+            _index(extreme, size, name)
+        wanted = wanted % size
+        low = int(wanted.min())
+        return slice(low, int(wanted.max()) + 1), wanted - low
+    number = _index(int(index), size, name)
+    return slice(number, number + 1), 0
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -1,0 +1,76 @@
+"""What `--model X` means: a name of the catalogue, a folder, or a model on the Hub."""
+
+import re
+from pathlib import Path
+
+from eyeline._errors import CheckpointError, ModelNotFound
+from eyeline.models import _hub
+from eyeline.models._layout import check_folder
+from eyeline.models._progress import Progress
+from eyeline.models.catalogue import CATALOGUE
+from eyeline.models.fetch import get, near
+
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
+_CHOICES = "a model is a name of the catalogue, a folder, or organisation/name on the Hub"
+
+
+def resolve(name: str, progress: Progress | None = None) -> Path:
+    """The folder of the model that the user names.
+
+    In this order: a name of the catalogue (fetched when the cache does not have it), an existing
+    folder in Hugging Face layout, a model on the Hugging Face Hub (from the Hub's own cache when
+    the Hub cannot be reached).
+
+    Args:
+        name: What the user typed.
+        progress: Called as the work goes on, possibly from another thread.
+
+    Returns:
+        A folder in Hugging Face layout with safetensors weights.
+
+    Raises:
+        ModelNotFound: If it is none of these.
+        CheckpointError: If it is a folder or a model that must not or cannot be loaded.
+        EyelineError: If it is a name of the catalogue that cannot be fetched.
+    """
+    if name in CATALOGUE:
+        return get(name, progress)
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return check_folder(path.absolute())
+    if name and path.exists():
+        fix = f"give the folder that holds config.json and model.safetensors; {_CHOICES}"
+        raise CheckpointError(path, "model", "a file", limit="a folder", fix=fix)
+    if not _HUB_ID.fullmatch(name):
+        raise ModelNotFound(f"no model and no folder {name!r}{near(name)}; {_CHOICES}")
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        try:
+            _hub.require_hub()
+            folder = _hub.download(name)
+        except _hub.HubUnavailable as error:
+            folder = _local(name, error)
+    except _hub.HubHasNot as error:
+        raise ModelNotFound(f"no model {name!r}: {error}{near(name)}; {_CHOICES}") from error
+    if not any(folder.glob("*.safetensors")):
+        raise CheckpointError(
+            f"{name} on the Hub",
+            "weights",
+            "no safetensors, perhaps a pickle, which is refused as loading one can run any program",
+            limit="model.safetensors",
+            fix="look for a copy of the model with safetensors",
+        )
+    return check_folder(folder)
+
+
+def _local(name: str, reason: Exception) -> Path:
+    try:
+        return _hub.from_local_cache(name)
+    except _hub.HubUnavailable as error:
+        raise ModelNotFound(
+            f"no model {name!r} on this machine, and the Hugging Face Hub cannot be asked "
+            f"({reason}){near(name)}; {_CHOICES}"
+        ) from error

@@ -17,9 +17,8 @@ from torch import Tensor
 from eyeline._errors import EyelineError
 from eyeline.biases import Alibi, Bias, RelativeBias, TensorBias
 from eyeline.impl._problem import Problem
-from eyeline.masks import Mask
+from eyeline.masks import Mask, rules
 from eyeline.masks import base as algebra
-from eyeline.masks import rules
 
 FORMAT = "eyeline-maps-1"
 PREDICATE_LIMIT = 64 * 2**20

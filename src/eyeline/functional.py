@@ -11,7 +11,6 @@ from eyeline import masks
 from eyeline._checks import check_inputs
 from eyeline.biases import Bias, TensorBias
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Wants
 from eyeline.maps import AttentionMap, Measure
 from eyeline.masks import Mask
 
@@ -40,7 +39,7 @@ def attention(
     Args:
         query: What each position looks for.
         key: What each position offers.
-        value: What each position gives when it is looked at; `value_dim` may differ from `head_dim`.
+        value: What each position gives when looked at; `value_dim` may differ from `head_dim`.
         attn_mask: A symbolic `Mask`; or a bool tensor, True = may attend; or a float tensor that is
             added to the scores (-inf masks). Tensors broadcast to `[*batch, num_heads, q_len,
             kv_len]`.

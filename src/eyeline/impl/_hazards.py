@@ -1,9 +1,9 @@
 """Special values: how the numerics contract N2 and N3 is kept at no cost to ordinary inputs.
 
-`find_hazards` looks once at the extremes of the inputs, O(n·d). Ordinary inputs, whose scores cannot
-overflow, give None and the arithmetic runs as it is. Otherwise the non-finite inputs are set to zero
-(so that `0 · NaN` cannot leak out of a masked position), and rows that really see one of them, or
-whose own scores overflow, are set to NaN afterwards.
+`find_hazards` looks once at the extremes of the inputs, O(n·d). Ordinary inputs, whose scores
+cannot overflow, give None and the arithmetic runs as it is. Otherwise non-finite inputs are set to
+zero (so that `0 · NaN` cannot leak out of a masked position), and rows that really see one of
+them, or whose own scores overflow, are set to NaN afterwards.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Hazards:
     group: int
 
     def bad_cells(self, tile: Tile, live: Tensor, scores: Tensor) -> Tensor:
-        """Live cells whose query, key, value or score is not finite, `[batch, heads, rows, cols]`."""
+        """Live cells whose query, key, value or score is not finite, as wide as the tile."""
         kv_heads = slice(tile.heads.start // self.group, -(-tile.heads.stop // self.group))
         keys = self.bad_key[tile.batch, kv_heads, tile.cols].repeat_interleave(self.group, 1)
         queries = self.bad_query[tile.batch, tile.heads, tile.rows]

@@ -1,4 +1,4 @@
-"""What stands between `scale * q·k` and softmax: soft-cap, biases, mask. Shared by implementations."""
+"""What stands between `scale * q·k` and softmax, shared by implementations."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Gradients of tiled attention: each panel is recomputed from logsumexp, nothing of size n·n is kept.
+"""Gradients of tiled attention: each panel is recomputed from logsumexp, none is kept.
 
 With P the weights, dO the gradient of the output and D = rowsum(dO * O):
 
@@ -83,7 +83,6 @@ class _ChunkGradients:
     ) -> None:
         panels, problem = self.panels, self.panels.problem
         query_NMD = panels.fold(problem.query, rows) * problem.scale
-        n, m, _ = query_NMD.shape
         lse = panels.fold(logsumexp[..., None], rows)
         dead = lse == -torch.inf
         grad_NMV = panels.fold(output_gradient, rows).masked_fill(dead, 0)
@@ -151,7 +150,7 @@ class _ChunkGradients:
 
 
 def _softcap_slope(panels: Panels, query_NMD: Tensor, rows: slice, span: Span) -> Tensor:
-    """d softcap(s) / d s = 1 - tanh(s / softcap)^2, from the raw scores once more."""
+    """The slope of soft-capping, 1 - tanh(s / softcap)^2, from the raw scores once more."""
     key_NDS = panels.key_NSD[:, span.cols].transpose(1, 2)
     shape = (*query_NMD.shape[:2], key_NDS.shape[-1])
     raw = torch.bmm(query_NMD, key_NDS, out=panels.buffer("slope", *shape))

@@ -1,11 +1,8 @@
 """Statistics in one pass over panels that hold all live keys of a block of queries.
 
 A panel that is complete knows its own maximum and sum, so that one product Q K^T serves output,
-logsumexp, entropy, top-k, column sums and pooled maps at once.
-
-References:
-    Statistics from one pass: the identities are derived in the comments; column sums and pooled maps
-    need the final sum of each row, which is why the panel is complete before they are taken.
+logsumexp, entropy, top-k, column sums and pooled maps at once. Column sums and pooled maps need
+the final sum of each row: that is why, unlike in `tiled`, the panel is complete.
 """
 
 from dataclasses import dataclass
@@ -14,9 +11,9 @@ import torch
 from torch import Tensor
 
 from eyeline.impl._dropout import drop_
-from eyeline.impl._hazards import Hazards, find_hazards
+from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Statistics, TopK, Wants, cells, pool_dense
+from eyeline.impl._statistics import Pooling, Statistics, TopK, Wants, cells, pool_dense
 from eyeline.impl._tiling import Panels, Span, chunks, live_spans, row_blocks, rows_per_block
 from eyeline.impl._top_k import top_k_scores
 
@@ -112,7 +109,9 @@ def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics
         assert result.top_k is not None
         _store_top_k(panels, rows, pieces, best, logsumexp, result.top_k)
     if wants.received or wants.pooled is not None:
-        _store_columns(panels, rows, pieces, weights, norm, live, wants, result)
+        poison = None if live is None else live & panels.unfold(bad_row, rows)
+        finite_norm = norm.masked_fill(bad_row, 0)
+        _store_columns(panels, rows, pieces, weights, finite_norm, poison, wants, result)
     if wants.output:
         assert result.output is not None
         output = _output(panels, rows, pieces, weights) * norm
@@ -180,54 +179,78 @@ def _store_columns(
     pieces: list[_Piece],
     weights: Tensor,
     norm: Tensor,
-    live: Tensor | None,
+    poison: Tensor | None,
     wants: Wants,
     result: Statistics,
 ) -> None:
-    """Column sums and pooled cells of the block, added to what earlier blocks left."""
-    problem = panels.problem
-    q_len, kv_len = problem.shape[2:]
+    """Column sums and pooled cells of the block, added to what earlier blocks left.
+
+    Args:
+        panels: The chunk of heads.
+        rows: The block of queries.
+        pieces: Where each span's keys stand in the panel.
+        weights: Unnormalised weights, `[N, M, S]`.
+        norm: What to multiply each row by; 0 for rows that see something bad.
+        poison: Cells that must become NaN, `[batch, heads, rows, cols]`, if there are any.
+        wants: Which statistics.
+        result: Where they are added.
+    """
     weights_BHLS, norm_BHL1 = panels.unfold(weights, rows), panels.unfold(norm, rows)
-    if panels.hazards is not None:
-        assert live is not None
-        weights_BHLS = (weights_BHLS * norm_BHL1).where(live, 0)
-        norm_BHL1 = torch.ones_like(norm_BHL1)
     pool = wants.pooled
-    if pool is not None:
-        cell_rows, cell_cols = pool.shape(problem.shape)
-        row_cell = cells(q_len, cell_rows, rows.start, rows.stop).to(weights.device)
-        first = int(row_cell[0])
-        used = slice(first, int(row_cell[-1]) + 1)
-    if wants.received or (pool is not None and pool.reduce != "max"):
-        if panels.hazards is not None:  # a matrix product would spread NaN over the cells
-            by_cell = None
-        elif pool is not None and pool.reduce != "max":
-            member = torch.arange(first, used.stop, device=weights.device)[:, None] == row_cell
-            by_cell = (member * norm_BHL1.transpose(-2, -1)) @ weights_BHLS
-        else:
-            by_cell = norm_BHL1.transpose(-2, -1) @ weights_BHLS
+    if pool is None or pool.reduce == "max":
+        by_cell = norm_BHL1.transpose(-2, -1) @ weights_BHLS if wants.received else None
+    else:  # one product serves the pooled rows and, summed, the columns
+        row_cell, used = _row_cells(panels.problem, rows, pool)
+        member = torch.arange(used.start, used.stop)[:, None] == row_cell
+        by_cell = (member.to(norm.device) * norm_BHL1.transpose(-2, -1)) @ weights_BHLS
     for piece in pieces:
-        cols, part = piece.span.cols, weights_BHLS[..., piece.begin : piece.end]
+        cols, inside = piece.span.cols, slice(piece.begin, piece.end)
+        bad = None if poison is None else poison[..., inside]
         if wants.received:
-            assert result.received is not None
-            mine = part if by_cell is None else by_cell[..., piece.begin : piece.end]
-            result.received[panels.batch, panels.heads, cols] += mine.sum(-2)
-        if pool is None:
-            continue
-        assert result.pooled is not None
-        target = result.pooled[panels.batch, panels.heads, used]
-        col_cell = cells(kv_len, cell_cols, cols.start, cols.stop).to(weights.device)
-        if pool.reduce == "max":
-            part = _pool_columns(part, col_cell, cell_cols, kv_len, "amax") * norm_BHL1
-            size = (used.stop - first, cell_cols)
-            part = pool_dense(part, row_cell - first, torch.arange(cell_cols), size, "max")
-            target.copy_(torch.maximum(target, part))
-        elif by_cell is None:
-            size = (used.stop - first, cell_cols)
-            target += pool_dense(part, row_cell - first, col_cell, size, "sum")
-        else:
-            mine = by_cell[..., piece.begin : piece.end]
-            target += _pool_columns(mine, col_cell, cell_cols, kv_len, "sum")
+            assert result.received is not None and by_cell is not None
+            received = result.received[panels.batch, panels.heads, cols]
+            received += by_cell[..., inside].sum(-2)
+            if bad is not None:
+                received.masked_fill_(bad.any(-2), torch.nan)
+        if pool is not None:
+            part = weights_BHLS[..., inside] if by_cell is None else by_cell[..., inside]
+            if pool.reduce == "max":
+                part = weights_BHLS[..., inside]
+            _store_pooled(panels, rows, cols, part, norm_BHL1, bad, pool, result)
+
+
+def _store_pooled(
+    panels: Panels,
+    rows: slice,
+    cols: slice,
+    part: Tensor,
+    norm_BHL1: Tensor,
+    bad: Tensor | None,
+    pool: Pooling,
+    result: Statistics,
+) -> None:
+    """Pool one span: rows of cells (sum, mean) or unnormalised weights (max) come in as `part`."""
+    kv_len, count = panels.problem.shape[3], pool.shape(panels.problem.shape)[1]
+    row_cell, used = _row_cells(panels.problem, rows, pool)
+    col_cell = cells(kv_len, count, cols.start, cols.stop).to(part.device)
+    size = (used.stop - used.start, count)
+    assert result.pooled is not None
+    target = result.pooled[panels.batch, panels.heads, used]
+    if pool.reduce == "max":
+        part = _pool_columns(part, col_cell, count, kv_len, "amax") * norm_BHL1
+        part = pool_dense(part, row_cell - used.start, torch.arange(count), size, "max")
+        target.copy_(torch.maximum(target, part))
+    else:
+        target += _pool_columns(part, col_cell, count, kv_len, "sum")
+    if bad is not None:
+        hit = pool_dense(bad.to(part.dtype), row_cell - used.start, col_cell, size, "max") > 0
+        target.masked_fill_(hit, torch.nan)
+
+
+def _row_cells(problem: Problem, rows: slice, pool: Pooling) -> tuple[Tensor, slice]:
+    """The cell of each row of a block, and the range of cells that the block touches."""
+    row_cell = cells(problem.shape[2], pool.shape(problem.shape)[0], rows.start, rows.stop)
+    return row_cell, slice(int(row_cell[0]), int(row_cell[-1]) + 1)
 
 
 def _pool_columns(values: Tensor, col_cell: Tensor, count: int, kv_len: int, kind: str) -> Tensor:

@@ -34,7 +34,7 @@ class Span:
 
 def chunks(problem: Problem, rows: int) -> Iterator[tuple[slice, slice]]:
     """Batch items and query heads that fit into one panel together, whole groups at a time."""
-    batch, heads, q_len, kv_len = problem.shape
+    batch, heads, q_len, _ = problem.shape
     width = min(rows, max(q_len, 1)) * max(_live_width(problem, rows), 1)
     group = problem.group
     num_heads = min(max(PANEL_NUMBERS // width // group, 1) * group, heads)

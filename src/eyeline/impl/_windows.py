@@ -54,7 +54,6 @@ def select(problem: Problem, batch: slice, heads: slice) -> Problem:
         key, value = problem.key[batch, kv_heads], problem.value[batch, kv_heads]
     else:
         key, value = problem.key[batch], problem.value[batch]
-    whole = Tile(batch, heads, slice(0, problem.shape[2]), slice(0, problem.shape[3]))
     return replace(
         problem,
         query=problem.query[batch, heads],

@@ -43,7 +43,7 @@ def unsupported(problem: Problem) -> str | None:
 
 
 def attend(problem: Problem) -> tuple[Tensor, Tensor]:
-    """Output `[B, H, L, D_v]` and logsumexp `[B, H, L]`; gradients to every differentiable tensor."""
+    """Output `[B, H, L, D_v]` and logsumexp `[B, H, L]`; gradients to every input."""
     tensors = problem.differentiable
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return _Attend.apply(problem, *tensors)

@@ -76,7 +76,7 @@ def near(name: str) -> str:
     names = dict.fromkeys(known[match] for match in close)
     if names:
         return f"; did you mean {' or '.join(names)}?"
-    return f"; it has {', '.join(CATALOGUE)}"
+    return f"; the catalogue has {', '.join(CATALOGUE)}"
 
 
 def _fetch(entry: Entry, final: Path, progress: Progress) -> Path:

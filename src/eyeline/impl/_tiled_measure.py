@@ -76,7 +76,7 @@ def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics
     best = None
     if wants.top_k:
         best = top_k_scores(panel, min(wants.top_k, problem.shape[3]))
-    top = panel.amax(-1, keepdim=True)
+    top = panel.amax(-1, keepdim=True) if best is None else best[0][..., :1].clone()
     dead = top == -torch.inf
     finite_top = top.masked_fill(dead, 0)
     shifted = panel.sub_(finite_top)
@@ -84,7 +84,7 @@ def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics
         weights = torch.exp(shifted, out=panels.buffer("exp", *panel.shape))
         if _may_hold_minus_infinity(problem, spans, live):
             shifted.clamp_(min=-1e4)  # exp(-1e4) is 0, and 0 * -1e4 is 0 where 0 * -inf is NaN
-        moment = torch.linalg.vecdot(weights, shifted)[..., None]
+        moment = shifted.mul_(weights).sum(-1, keepdim=True)
     else:
         weights = shifted.exp_()
     total = weights.sum(-1, keepdim=True)

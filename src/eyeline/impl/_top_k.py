@@ -1,48 +1,68 @@
 """The k largest scores of each row, exactly, ties to the lower index.
 
-A full `torch.topk` over thousands of columns costs more than the attention itself. Columns are
-dealt into strided groups first: only the k groups with the largest maxima can hold the k largest
-values, and k groups are few columns.
+A full `torch.topk` over thousands of columns costs more than the attention itself. Columns are cut
+into groups first: only the k groups with the largest maxima can hold the k largest values, and k
+groups are few columns.
 """
 
 import torch
 from torch import Tensor
 
-_GROUPS = 64
+_MEMBERS = 64
 
 
 def top_k_scores(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Values and column indices, `[..., k']` with `k' = min(k, columns)`, largest first."""
+    """Values and column indices of each row.
+
+    Args:
+        scores: `[..., columns]`, contiguous, without NaN; minus infinity where masked.
+        k: How many.
+
+    Returns:
+        Two tensors `[..., min(k, columns)]`, largest first. Indices of minus infinity mean nothing.
+    """
     columns = scores.shape[-1]
     k = min(k, columns)
-    groups = max(_GROUPS, 4 * k)
-    if columns <= 4 * groups or k == 0:
+    groups = columns // _MEMBERS
+    if groups < 2 * (k + 1) or k == 0:
         values, indices = torch.sort(scores, dim=-1, descending=True, stable=True)
         return values[..., :k], indices[..., :k]
-    whole = columns - columns % groups
-    members = whole // groups
-    maxima = scores[..., :whole].unflatten(-1, (members, groups)).amax(-2)
-    tops, chosen = maxima.topk(k + 1, dim=-1)
-    column = chosen[..., :k, None] + torch.arange(0, whole, groups, device=scores.device)
-    column = column.flatten(-2)
-    found = scores.gather(-1, column)
-    if whole < columns:
-        rest = torch.arange(whole, columns, device=scores.device).expand(*scores.shape[:-1], -1)
-        column = torch.cat([column, rest], -1)
-        found = torch.cat([found, scores[..., whole:]], -1)
-    values, position = found.topk(k, dim=-1)
-    indices = column.gather(-1, position)
-    # A tie inside the chosen columns, or with a group left out, may have gone to a higher index.
-    kth = values[..., -1:]
-    tied = (found == kth).sum(-1, keepdim=True) > (values == kth).sum(-1, keepdim=True)
-    tied |= tops[..., -1:] == kth
-    tied &= kth > -torch.inf
-    equal = (values[..., 1:] == values[..., :-1]) & (values[..., 1:] > -torch.inf)
-    tied |= equal.any(-1, keepdim=True)
-    rows = tied.squeeze(-1).nonzero(as_tuple=True)
-    if rows[0].numel():
-        indices[rows] = _settle_ties(scores[rows], values[rows])
-    return values, indices
+    flat = scores.view(-1, columns)
+    found, first_column = _candidates(flat, k + 1, groups)
+    more, position = found.topk(k + 1, dim=-1)
+    values, position = more[:, :k], position[:, :k]
+    indices = first_column.gather(-1, position // _MEMBERS) + position % _MEMBERS
+    # Ties may stand in the wrong order. A tie with a group left out shows here too: the maximum of
+    # the (k+1)-th group lies between that group's and the k-th value.
+    tied = ((more[:, 1:] == more[:, :-1]) & (more[:, 1:] > -torch.inf)).any(-1)
+    rows = tied.nonzero()[:, 0]
+    if rows.numel():
+        indices[rows] = _settle_ties(flat[rows], values[rows])
+    shape = (*scores.shape[:-1], k)
+    return values.reshape(shape), indices.view(shape)
+
+
+def _candidates(scores: Tensor, count: int, groups: int) -> tuple[Tensor, Tensor]:
+    """The columns of the `count` best groups, and the columns that do not fill a group.
+
+    Returns:
+        Scores `[rows, candidates]`, in groups of `_MEMBERS`; each group's first column
+        `[rows, candidates / _MEMBERS]`.
+    """
+    rows, columns = scores.shape
+    whole = groups * _MEMBERS
+    grouped = scores[:, :whole].unflatten(-1, (groups, _MEMBERS))
+    chosen = grouped.amax(-1).topk(count, dim=-1).indices
+    if whole == columns:
+        base = torch.arange(0, rows * groups, groups, device=scores.device)[:, None]
+        # picking whole groups is a copy of short contiguous runs, unlike gathering columns
+        found = grouped.reshape(-1, _MEMBERS).index_select(0, (chosen + base).flatten())
+        return found.view(rows, -1), chosen * _MEMBERS
+    member = torch.arange(_MEMBERS, device=scores.device)
+    column = (chosen[..., None] * _MEMBERS + member).flatten(1)
+    found = torch.cat([scores.gather(-1, column), scores[:, whole:]], -1)
+    rest = torch.full((rows, 1), whole, device=scores.device)
+    return found, torch.cat([chosen * _MEMBERS, rest], -1)
 
 
 def _settle_ties(scores: Tensor, values: Tensor) -> Tensor:

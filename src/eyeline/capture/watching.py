@@ -1,0 +1,79 @@
+"""`watch`: the attention maps of a running model."""
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+
+from torch import nn
+
+from eyeline._errors import EyelineError
+from eyeline.capture import huggingface, torch_mha
+from eyeline.capture.recording import Recorder, recording
+from eyeline.capture.records import Maps, UnsupportedModel
+
+__all__ = ["watch"]
+
+
+@contextmanager
+def watch(model: nn.Module, layers: Collection[int] | None = None) -> Iterator[Maps]:
+    """Record the attention of every forward pass that `model` makes in the block.
+
+    Hugging Face models that go through `AttentionInterface` run on eyeline's attention meanwhile:
+    same numbers, no n×n weights, no eager fallback. `torch.nn.MultiheadAttention` modules anywhere
+    in a model run their own code, and their maps are made from the same inputs. Afterwards the
+    model is as it was, also when the block raises. Blocks may be nested.
+
+    Args:
+        model: A Hugging Face model, or any module that contains one or `nn.MultiheadAttention`.
+        layers: Numbers of the layers to keep, from 0; None keeps all.
+
+    Yields:
+        The maps by module name, filled while the model runs.
+
+    Raises:
+        UnsupportedModel: There is no attention in the model that can be watched, or a forward pass
+            of it gave no map.
+
+    Example:
+        >>> with eyeline.watch(model) as maps:                      # doctest: +SKIP
+        ...     model(**inputs)
+        >>> maps["encoder.layer.3.attention.self"][0, 5, 7]         # doctest: +SKIP
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"watch() takes a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(layers, int):
+        raise TypeError(f"layers is a collection of layer numbers: write layers=[{layers}]")
+    pretrained = huggingface.pretrained_models(model)
+    modules = torch_mha.attention_modules(model)
+    reasons = {id(part): huggingface.refusal(part) for part in pretrained}
+    willing = [part for part in pretrained if reasons[id(part)] is None]
+    if not willing and not modules:
+        raise UnsupportedModel(
+            next((r for r in reasons.values() if r), None)
+            or f"{type(model).__name__} contains neither a Hugging Face model nor "
+            "torch.nn.MultiheadAttention: there is no attention in it that can be watched"
+        )
+    recorder = Recorder(model, layers)
+    with ExitStack() as stack:
+        stack.enter_context(recording(recorder))
+        for part in willing:
+            stack.enter_context(huggingface.installed(part))
+        handles = [torch_mha.listen(module) for module in modules]
+        handles.append(model.register_forward_pre_hook(recorder.begin))
+        handles.append(model.register_forward_hook(recorder.end, always_call=True))
+        for handle in handles:
+            stack.callback(handle.remove)
+        yield recorder.maps
+    _check_not_silent(model, recorder)
+
+
+def _check_not_silent(model: nn.Module, recorder: Recorder) -> None:
+    if recorder.silent_pass:
+        raise UnsupportedModel(
+            f"{type(model).__name__} made a forward pass without calling any attention that can be "
+            "watched: it computes attention in its own code"
+        )
+    if recorder.layers is not None and recorder.layers_met and not recorder.maps.record_passes:
+        raise EyelineError(
+            f"layers={sorted(recorder.layers)} chose nothing: "
+            f"{type(model).__name__} has layers {sorted(recorder.layers_met)}"
+        )

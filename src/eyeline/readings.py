@@ -1,0 +1,329 @@
+"""A reading: a text that a model has read. Terminal, notebook, page and file are views of one."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eyeline import _map_files
+from eyeline._errors import EyelineError
+from eyeline.capture import watch
+from eyeline.capture.loading import LoadedModel, load_huggingface
+from eyeline.capture.projections import find_projections, listen
+from eyeline.capture.recording import Maps
+from eyeline.heads import HeadReport, census
+from eyeline.looks import Look, check_head, check_layer, make_look
+from eyeline.maps import AttentionMap
+from eyeline.models import resolve
+from eyeline.predictions import Prediction, embedding_of, predict
+from eyeline.steps import Steps, make_steps
+from eyeline.tokens import Token, find_token, ids_to_tokens, read_tokens
+
+__all__ = ["Reading", "TextTooLong", "load", "read"]
+
+_DEFAULT_MODEL = "minilm"
+_TARGET_LIMIT = 40
+"""Tokens that an encoder-decoder writes when no target is given."""
+
+
+class TextTooLong(EyelineError):
+    """The text has more tokens than the model can read at once."""
+
+
+def load(model: str, progress: Callable[[str, int, int | None], None] | None = None) -> LoadedModel:
+    """Open a model: a name of the catalogue, a folder, or an id on the Hub.
+
+    Args:
+        model: "minilm", "smollm2", a folder in Hugging Face layout, or `organisation/name`.
+        progress: Called as `(stage, done, total)` while something is fetched.
+    """
+    return load_huggingface(resolve(model, progress), model)
+
+
+def read(
+    text: str,
+    model: str | LoadedModel = _DEFAULT_MODEL,
+    *,
+    target: str | None = None,
+    layers: Collection[int] | None = None,
+    truncate: bool = False,
+) -> "Reading":
+    """Let a model read a text and keep what every token looked at.
+
+    Args:
+        text: The text; an encoder's or decoder's input.
+        model: A model, or its name (see `load`).
+        target: For encoder–decoders: the text on the decoder's side. By default the model writes
+            it, greedily.
+        layers: Numbers of the layers to keep; None keeps all. Each costs O(length · width).
+        truncate: Read only as many tokens as the model can; without it a longer text is an error.
+
+    Raises:
+        TextTooLong: The text is longer than the model's limit, which the message names.
+        EyelineError: The text is empty, or a layer does not exist.
+    """
+    loaded = load(model) if isinstance(model, str) else model
+    if not text.strip():
+        raise EyelineError("the text is empty: give at least one word")
+    inputs, tokens = _encode(loaded, text, truncate)
+    target_tokens: list[Token] = []
+    if loaded.family == "seq2seq":
+        inputs["decoder_input_ids"] = _target_ids(loaded, inputs, target)
+        target_tokens = ids_to_tokens(inputs["decoder_input_ids"][0].tolist(), loaded.tokenizer)
+    extra = {"use_cache": False} if loaded.family in ("causal", "seq2seq") else {}
+    with torch.no_grad(), watch(loaded.network, layers=layers) as maps:
+        result = loaded.network(**inputs, **extra)
+    predictions = _predictions(loaded, result, target_tokens or tokens)
+    return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs | extra)
+
+
+class Reading:
+    """A text that a model has read.
+
+    Attributes:
+        text: The text.
+        tokens: Its tokens.
+        target_tokens: The decoder's tokens (encoder–decoders only).
+        model: Name of the model.
+        source: Where its weights came from.
+        encoder: Layer → map of encoder self-attention; empty if the model has none.
+        decoder: Layer → map of decoder self-attention.
+        cross: Layer → map of the decoder looking at the encoder.
+        predictions: What the model said.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        tokens: Sequence[Token],
+        target_tokens: Sequence[Token],
+        loaded: LoadedModel,
+        maps: Maps,
+        predictions: Sequence[Prediction],
+        inputs: dict[str, Any],
+    ) -> None:
+        self.text, self.tokens, self.target_tokens = text, list(tokens), list(target_tokens)
+        self.model, self.source = loaded.name, loaded.source
+        self.predictions = list(predictions)
+        self._loaded: LoadedModel | None = loaded
+        self._inputs = inputs
+        self._names = {(r.kind, r.layer): r.name for r in maps.records.values()}
+        self._set_maps({(r.kind, r.layer): r.map for r in maps.records.values()})
+
+    def _set_maps(self, maps: dict[tuple[str, int], AttentionMap]) -> None:
+        self.encoder, self.decoder, self.cross = (
+            {layer: m for (k, layer), m in sorted(maps.items()) if k == kind}
+            for kind in ("encoder", "decoder", "cross")
+        )
+
+    @property
+    def kinds(self) -> list[str]:
+        """Which attention the model has: "encoder", "decoder", "cross"."""
+        return [k for k in ("encoder", "decoder", "cross") if getattr(self, k)]
+
+    def maps(self, kind: str | None = None) -> dict[int, AttentionMap]:
+        """Layer → map of one kind; by default the kind that reads the text."""
+        kind = self.default_kind if kind is None else kind
+        if kind not in self.kinds:
+            raise EyelineError(
+                f"{self.model} has no {kind} attention: choose from {', '.join(self.kinds)}"
+            )
+        return getattr(self, kind)
+
+    @property
+    def default_kind(self) -> str:
+        """ "encoder" where there is one, else "decoder"."""
+        return "encoder" if self.encoder else "decoder"
+
+    def query_tokens(self, kind: str) -> list[Token]:
+        """The tokens that look, in attention of that kind."""
+        return self.target_tokens if self.target_tokens and kind != "encoder" else self.tokens
+
+    def key_tokens(self, kind: str) -> list[Token]:
+        """The tokens that are looked at."""
+        return self.target_tokens if self.target_tokens and kind == "decoder" else self.tokens
+
+    def look(
+        self,
+        token: str | int,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        kind: str | None = None,
+        hide_sink: bool = False,
+    ) -> Look:
+        """What a token looks at, ranked.
+
+        Args:
+            token: Its text ("it"), text and occurrence ("it:2"), or index.
+            layer: Only this layer; None = all.
+            head: Only this head; None = all.
+            kind: "encoder", "decoder" or "cross"; default: the kind that reads the text.
+            hide_sink: Leave the first token out and renormalise; the answer says its mass.
+        """
+        kind = self.default_kind if kind is None else kind
+        return make_look(
+            self.maps(kind),
+            kind=kind,
+            query=find_token(self.query_tokens(kind), token),
+            keys=self.key_tokens(kind),
+            layer=layer,
+            head=head,
+            hide_sink=hide_sink,
+        )
+
+    def steps(self, layer: int, head: int, query: str | int, *, kind: str | None = None) -> Steps:
+        """The arithmetic of one query in one head, from the token's vector to W_O.
+
+        The layer is run once more to see its inputs. A reading that was loaded from a file has no
+        model with it: its steps begin at q, k and v.
+
+        Args:
+            layer: Number of the layer.
+            head: Number of the head.
+            query: The token, as in `look`.
+            kind: "encoder", "decoder" or "cross".
+        """
+        kind = self.default_kind if kind is None else kind
+        maps = self.maps(kind)
+        attention_map = maps[check_layer(maps, layer, kind)]
+        check_head(attention_map.shape[1], head)
+        token = find_token(self.query_tokens(kind), query)
+        context: dict[str, Any] = {}
+        if self._loaded is not None:
+            context = self._rerun(kind, layer, attention_map)
+            attention_map = context.pop("map")
+        return make_steps(
+            attention_map,
+            kind=kind,
+            layer=layer,
+            head=head,
+            query=token,
+            keys=self.key_tokens(kind),
+            **context,
+        )
+
+    def heads(self, kind: str | None = None) -> list[HeadReport]:
+        """A census of all self-attention heads: what kind each is here, with its score."""
+        kind = self.default_kind if kind is None else kind
+        if kind == "cross":
+            raise EyelineError("the census is of self-attention: choose encoder or decoder")
+        tokens = self.key_tokens(kind)
+        return [r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens)]
+
+    def save(self, path: str | Path) -> None:
+        """Write the reading (text, tokens, maps, predictions; not the model) to safetensors."""
+        maps = {
+            f"{kind}/{layer}": (m.problem, m.logsumexp)
+            for kind in self.kinds
+            for layer, m in self.maps(kind).items()
+        }
+        extra = {
+            "text": self.text,
+            "tokens": [dataclasses.asdict(t) for t in self.tokens],
+            "target_tokens": [dataclasses.asdict(t) for t in self.target_tokens],
+            "model": self.model,
+            "source": self.source,
+            "predictions": [p.to_dict() for p in self.predictions],
+        }
+        _map_files.save(maps, Path(path), extra)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Reading":
+        """Read what `save` wrote.
+
+        Raises:
+            EyelineError: The file is missing, damaged, or not a reading.
+        """
+        maps, extra = _map_files.load_extra(Path(path))
+        if not isinstance(extra, dict) or "tokens" not in extra:
+            raise EyelineError(f"{path} holds a map, not a reading: open it with AttentionMap.load")
+        reading = cls.__new__(cls)
+        reading.text, reading.model, reading.source = extra["text"], extra["model"], extra["source"]
+        reading.tokens = [Token(**t) for t in extra["tokens"]]
+        reading.target_tokens = [Token(**t) for t in extra["target_tokens"]]
+        reading.predictions = [
+            Prediction(
+                p["kind"],
+                p["position"],
+                tuple((word, float(share)) for word, share in p["candidates"]),
+                tuple(p["vector"]),
+            )
+            for p in extra["predictions"]
+        ]
+        reading._loaded, reading._inputs, reading._names = None, {}, {}
+        found = {}
+        for name, (problem, logsumexp) in maps.items():
+            kind, _, layer = name.partition("/")
+            found[kind, int(layer)] = AttentionMap(problem, logsumexp)
+        reading._set_maps(found)
+        return reading
+
+    def __repr__(self) -> str:
+        shown = self.text if len(self.text) <= 40 else f"{self.text[:40]}…"
+        layers = ", ".join(f"{len(self.maps(k))} {k}" for k in self.kinds)
+        return f"Reading({shown!r}, {len(self.tokens)} tokens, {self.model}: {layers} layers)"
+
+    def _rerun(self, kind: str, layer: int, attention_map: AttentionMap) -> dict[str, Any]:
+        """Run the model again, listening to one layer's projections."""
+        assert self._loaded is not None
+        network, name = self._loaded.network, self._names[kind, layer]
+        heads, kv_heads = attention_map.shape[1], attention_map.problem.key.shape[1]
+        parts = find_projections(network, name, heads, kv_heads)
+        with torch.no_grad(), watch(network, layers=[layer]) as maps:
+            if parts is None:
+                seen = None
+                network(**self._inputs)
+            else:
+                attention = network.get_submodule(name.split("@")[0])
+                with listen(parts, attention) as seen:
+                    network(**self._inputs)
+        record = maps.records[name]
+        return {
+            "projections": parts,
+            "seen": seen,
+            "output": record.output,
+            "map": record.map,
+        }
+
+
+def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, Any], list[Token]]:
+    limit = loaded.limit
+    encoding = loaded.tokenizer(
+        text,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        truncation=truncate and limit is not None,
+        max_length=limit if truncate else None,
+        verbose=False,
+    )
+    length = len(encoding["input_ids"])
+    if limit is not None and length > limit:
+        raise TextTooLong(
+            f"the text is {length} tokens, {loaded.name} reads at most {limit}: "
+            f"shorten it, or read only the first {limit} with truncate=True (--truncate)"
+        )
+    tokens = read_tokens(text, encoding, loaded.tokenizer)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = {n: torch.tensor([encoding[n]]) for n in names if n in encoding}
+    return inputs, tokens
+
+
+def _target_ids(loaded: LoadedModel, inputs: dict[str, Any], target: str | None) -> torch.Tensor:
+    start = loaded.config.decoder_start_token_id
+    if target is not None:
+        ids = loaded.tokenizer(text_target=target)["input_ids"]
+        return torch.tensor([[start, *ids]])
+    network: Any = loaded.network
+    with torch.no_grad():
+        return network.generate(
+            **inputs, max_new_tokens=_TARGET_LIMIT, do_sample=False, num_beams=1
+        )
+
+
+def _predictions(loaded: LoadedModel, result: Any, tokens: Sequence[Token]) -> list[Prediction]:
+    if loaded.family == "encoder":
+        return [embedding_of(result.last_hidden_state[0])]
+    return predict(result.logits[0], tokens, loaded.tokenizer, masked=loaded.family == "masked")

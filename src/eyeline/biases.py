@@ -216,7 +216,7 @@ class RelativeBias(Bias):
 
 
 def alibi_slopes(num_heads: int) -> Float[Tensor, " num_heads"]:
-    """The paper's slopes: `2^(-8/n), 2^(-16/n), …`; past a power of two the next ones interleave."""
+    """The paper's slopes: `2^(-8/n), 2^(-16/n), …`, interleaved past a power of two."""
     if num_heads < 1:
         raise ValueError(f"num_heads must be at least 1, got {num_heads}")
     power = 2 ** math.floor(math.log2(num_heads))
@@ -262,7 +262,7 @@ def _narrow(tensor: Tensor, tile: Tile) -> Tensor:
 
 
 def _relative_positions(tile: Tile, offset: int, device: torch.device) -> Int[Tensor, " diagonals"]:
-    """Key minus query position of each of a tile's `rows + cols - 1` diagonals, bottom-left first."""
+    """Key minus query position of a tile's `rows + cols - 1` diagonals, bottom-left first."""
     _, _, rows, cols = tile.shape
     first = tile.cols.start - (tile.rows.stop - 1 + offset)
     return torch.arange(first, first + rows + cols - 1, device=device)

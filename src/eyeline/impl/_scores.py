@@ -27,7 +27,7 @@ def bias_tile(problem: Problem, tile: Tile) -> Tensor:
 
 
 def modify_(scores: Tensor, problem: Problem, tile: Tile, mask: TileBool | None) -> Tensor:
-    """Turn `scale * q·k` of a tile into what softmax sees, in place: minus infinity where masked."""
+    """Turn `scale * q·k` of a tile into what softmax sees, in place: -inf where masked."""
     if problem.softcap is not None:
         scores.div_(problem.softcap).tanh_().mul_(problem.softcap)
     if problem.biases:

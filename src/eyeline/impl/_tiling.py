@@ -194,7 +194,7 @@ class Panels:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores of a panel; with hazards about, also which cells are live and which of those are bad."""
+    """Scores of a panel; with hazards about, also which cells are live and which are bad."""
 
     panel_NMS: Tensor
     live: Tensor | None

@@ -171,7 +171,8 @@ def _canonical(
     output_shape = (*leading[0], query.shape[-2], value.shape[-1])[unbatched_groups:]
 
     mask, biases = _mask_and_biases(attn_mask, is_causal, bias, leading[0])
-    shape = (*query.shape[:3], key.shape[2])
+    batch, num_heads, q_len, _ = query.shape
+    shape = (batch, num_heads, q_len, key.shape[2])
     if mask is not None:
         mask.check(*shape)
         mask = mask.to(query.device)

@@ -80,6 +80,7 @@ def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics
     dead = top == -torch.inf
     finite_top = top.masked_fill(dead, 0)
     shifted = panel.sub_(finite_top)
+    moment = None
     if wants.entropy:
         weights = torch.exp(shifted, out=panels.buffer("exp", *panel.shape))
         if _may_hold_minus_infinity(problem, spans, live):
@@ -99,7 +100,7 @@ def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics
     # 1/l, and exactly 0 or NaN for rows that saw nothing or something bad
     norm = with_sink.reciprocal().masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
 
-    if wants.entropy:
+    if moment is not None:
         # w_j = e_j / l and log w_j = t_j - log l, so -sum w log w = (log l * sum e - sum e t) / l
         entropy = (log_total.masked_fill(dead, 0) * total - moment) * norm
         entropy = entropy.clamp(min=0).masked_fill(dead & ~bad_row, 0)

@@ -1,0 +1,42 @@
+# `make demo` and `make test` set up everything in .venv; the others use what is there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+TEXT := The animal didn't cross the street because it was tired
+
+.PHONY: demo test init lint types slow real mutation bench
+
+demo: init
+	$(BIN)/eyeline look "$(TEXT)" --model minilm --token it
+
+test: init lint types
+	$(BIN)/pytest -n 2
+
+init: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[hf,dev]"
+	touch $@
+
+lint: init
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/lint-imports
+
+types: init
+	$(BIN)/pyright
+
+slow: init
+	$(BIN)/pytest -m slow
+
+real: init
+	$(BIN)/eyeline models get minilm smollm2
+	$(BIN)/pytest -m real
+
+mutation: init
+	$(BIN)/python -m bench.mutation
+
+bench: init
+	$(BIN)/python -m bench.observe
+	$(BIN)/python -m bench.watch

@@ -44,13 +44,22 @@ class LoadedModel:
 
     @property
     def limit(self) -> int | None:
-        """Tokens it can read at once; None where positions are not bounded."""
-        bound = getattr(self.config, "max_position_embeddings", None)
-        bound = bound or getattr(self.config, "n_positions", None)
-        # relative positions (T5) have no end; OPT and RoBERTa count positions from an offset
-        if not isinstance(bound, int) or getattr(self.config, "model_type", "") == "t5":
-            return None
-        return bound - 2 if getattr(self.config, "model_type", "") == "roberta" else bound
+        """Tokens it can read at once; None where positions are not bounded (T5)."""
+        config = self.config
+        parts = [config, getattr(config, "text_config", None), getattr(config, "encoder", None)]
+        names = ("max_position_embeddings", "n_positions", "n_ctx")
+        bounds = (getattr(part, name, None) for part in parts for name in names)
+        bound = next((b for b in bounds if isinstance(b, int) and b > 0), None)
+        return None if bound is None else bound - _reserved_positions(self.network)
+
+    @property
+    def num_layers(self) -> int | None:
+        """Layers of its deepest stack; None where the configuration does not say."""
+        config = self.config
+        parts = [config, *(getattr(config, n, None) for n in ("text_config", "encoder", "decoder"))]
+        names = ("num_hidden_layers", "encoder_layers", "decoder_layers", "num_decoder_layers")
+        counts = [getattr(part, name, None) for part in parts for name in names]
+        return max((c for c in counts if isinstance(c, int)), default=None)
 
 
 def load_huggingface(folder: Path, name: str) -> LoadedModel:
@@ -77,17 +86,22 @@ def load_huggingface(folder: Path, name: str) -> LoadedModel:
                 "causal": transformers.AutoModelForCausalLM,
                 "seq2seq": transformers.AutoModelForSeq2SeqLM,
             }[family]
-            network = auto.from_pretrained(
-                folder, use_safetensors=True, dtype=torch.float32, **options
+            network, info = auto.from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:  # whatever a foreign folder makes transformers stumble over
             raise CheckpointError(
                 folder,
                 "Hugging Face model",
-                f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+                f"{type(error).__name__}: {_first_line(error)}",
                 limit="config.json, *.safetensors and tokenizer.json that transformers can open",
             ) from None
+    _check_complete(folder, network, info)
     if not tokenizer.is_fast:
         raise CheckpointError(
             folder, "tokenizer", "no tokenizer.json", limit="a fast tokenizer, for exact offsets"
@@ -104,6 +118,33 @@ def _family(config: Any) -> Family:
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return "causal"
     return "encoder"
+
+
+def _check_complete(folder: Path, network: Any, info: dict[str, Any]) -> None:
+    """transformers fills missing weights with random numbers; nobody shall look at those."""
+    missing = sorted(n for n in info["missing_keys"] if "pooler" not in n)  # which nothing reads
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise CheckpointError(
+            folder,
+            "weights",
+            f"no {', '.join(missing[:3])}{more}",
+            limit=f"every weight of a {type(network).__name__}",
+            fix="fetch the model again, or correct `architectures` in its config.json",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else "no message"
+
+
+def _reserved_positions(network: nn.Module) -> int:
+    """RoBERTa and its kin count positions from behind the padding token's number."""
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return 0 if module.padding_idx is None else module.padding_idx + 1
+    return 0
 
 
 def _source(folder: Path) -> str:

@@ -6,8 +6,7 @@ below lists the layouts; a module that fits none gives None, and steps then begi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -63,7 +62,6 @@ class Seen:
     concat: Tensor | None = None
     output: Tensor | None = None
     rotary: tuple[Tensor, Tensor] | None = None
-    handles: list[Any] = field(default_factory=list)
 
 
 _SEPARATE = (
@@ -72,18 +70,27 @@ _SEPARATE = (
     ("q", "k", "v"),  # T5
     ("q_lin", "k_lin", "v_lin"),  # DistilBERT
 )
-_OUTPUT = ("o_proj", "out_proj", "o", "c_proj", "dense", "out_lin")
+_OUTPUT = ("o_proj", "out_proj", "o", "c_proj", "dense", "out_lin", "Wo")
+_NORMS = (("q_norm", "k_norm"), ("q_layernorm", "k_layernorm"))
 
 
 def find_projections(
     model: nn.Module, name: str, num_heads: int, num_kv_heads: int
 ) -> Projections | None:
     """The projections of the attention module called `name`; None if its layout is not known."""
-    module = model.get_submodule(name.split("@")[0])
-    output = _output(model, module, name.split("@")[0])
+    name = name.partition("@")[0]
+    module = model.get_submodule(name)
+    output = _output(model, module, name)
     if output is None:
         return None
-    norms = [getattr(module, n, None) for n in ("q_norm", "k_norm")]
+    norms = next(
+        (
+            pair
+            for names in _NORMS
+            if None not in (pair := tuple(getattr(module, n, None) for n in names))
+        ),
+        (),
+    )
     for names in _SEPARATE:
         parts = [getattr(module, n, None) for n in names]
         if all(isinstance(p, nn.Module) for p in parts):
@@ -94,29 +101,45 @@ def find_projections(
 
 
 @contextmanager
-def listen(projections: Projections, attention: nn.Module) -> Iterator[Seen]:
-    """Record what goes through the projections while the block lasts."""
+def listen(projections: Projections, attention: nn.Module, call: int = 0) -> Iterator[Seen]:
+    """Record what goes through the projections while the block lasts.
+
+    Args:
+        projections: The projections of `attention`.
+        attention: The attention module.
+        call: Which call of the module to listen to, from 0: some models (ALBERT) use one module
+            for all layers.
+    """
     seen = Seen()
+    calls = -1
+
+    def on_attention(_module: nn.Module, args: tuple, kwargs: dict) -> None:
+        nonlocal calls
+        calls += 1
+        if calls != call:
+            return
+        for given in (kwargs.get("position_embeddings"), *args):
+            if isinstance(given, tuple) and len(given) == 2 and given[0] is not None:
+                seen.rotary = (given[0].detach(), given[1].detach())
+                return
 
     def on_query(_module: nn.Module, args: tuple) -> None:
-        seen.query_input = args[0].detach()
+        if calls == call:
+            seen.query_input = args[0].detach()
 
     def on_key(_module: nn.Module, args: tuple) -> None:
-        seen.kv_input = args[0].detach()
+        if calls == call:
+            seen.kv_input = args[0].detach()
 
     def on_output(_module: nn.Module, args: tuple, out: Tensor) -> None:
-        seen.concat, seen.output = args[0].detach(), out.detach()
-
-    def on_attention(_module: nn.Module, _args: tuple, kwargs: dict) -> None:
-        position = kwargs.get("position_embeddings")
-        if isinstance(position, tuple) and len(position) == 2:
-            seen.rotary = (position[0].detach(), position[1].detach())
+        if calls == call:
+            seen.concat, seen.output = args[0].detach(), out.detach()
 
     handles = [
+        attention.register_forward_pre_hook(on_attention, with_kwargs=True),
         projections.query.module.register_forward_pre_hook(on_query),
         projections.key.module.register_forward_pre_hook(on_key),
         projections.output.module.register_forward_hook(on_output),
-        attention.register_forward_pre_hook(on_attention, with_kwargs=True),
     ]
     try:
         yield seen
@@ -138,22 +161,24 @@ def _output(model: nn.Module, module: nn.Module, name: str) -> Linear | None:
 def _packed(
     module: nn.Module, output: Linear, num_heads: int, num_kv_heads: int
 ) -> Projections | None:
+    shares = [num_heads, num_kv_heads, num_kv_heads]
     if (packed := _linear(getattr(module, "c_attn", None))) is not None:  # GPT-2
         query = _linear(getattr(module, "q_attn", None))
         if query is not None and packed.weight.shape[0] == 2 * query.weight.shape[0]:
             return Projections(query, *_split(packed, [1, 1]), output)
-        return Projections(*_split(packed, [1, 1, 1]), output)
-    if (packed := _linear(getattr(module, "qkv_proj", None))) is not None:  # Phi-3
-        return Projections(*_split(packed, [num_heads, num_kv_heads, num_kv_heads]), output)
+        return Projections(*_split(packed, shares), output)
+    for name in ("qkv_proj", "Wqkv"):  # Phi-3, ModernBERT
+        packed = _linear(getattr(module, name, None))
+        if packed is not None and packed.weight.shape[0] % sum(shares) == 0:
+            return Projections(*_split(packed, shares), output)
     if (packed := _linear(getattr(module, "query_key_value", None))) is not None:  # GPT-NeoX
         # each head's q, k and v stand together: [heads, 3, width]
         width = packed.weight.shape[0] // (3 * num_heads)
         order = torch.arange(3 * num_heads * width).view(num_heads, 3, width)
         order = order.transpose(0, 1).flatten().to(packed.weight.device)
         bias = None if packed.bias is None else packed.bias[order]
-        return Projections(
-            *_split(Linear(packed.module, packed.weight[order], bias), [1, 1, 1]), output
-        )
+        packed = Linear(packed.module, packed.weight[order], bias)
+        return Projections(*_split(packed, [1, 1, 1]), output)
     return None
 
 

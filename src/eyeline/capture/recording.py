@@ -80,15 +80,19 @@ class Recorder:
     def _thread(self) -> _Thread:
         return self._threads.setdefault(threading.get_ident(), _Thread())
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, model: nn.Module, _args: Any) -> None:
         """A forward pass of the whole model starts (a forward pre-hook)."""
+        if self not in _listening(model):
+            return
         thread = self._thread
         if thread.depth == 0:
             thread.now = _Pass()
         thread.depth += 1
 
-    def end(self, _module: nn.Module, _args: Any, output: Any) -> None:
+    def end(self, model: nn.Module, _args: Any, output: Any) -> None:
         """It has ended (a forward hook that is also called, without output, when it raised)."""
+        if self not in _listening(model):
+            return
         thread = self._thread
         thread.depth -= 1
         if thread.depth > 0:
@@ -153,18 +157,22 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
 
 def slots_for(module: nn.Module, *, causal: bool, cross: bool | None = None) -> list[Slot]:
-    """Where to record this call: one slot for each watcher that wants it.
+    """Where to record this call: one slot for each watcher that wants it."""
+    # gradient checkpointing repeats the forward pass inside of the backward pass: nothing new
+    if torch._C._current_graph_task_id() != -1:
+        return []
+    slots = (r.slot(module, causal, cross) for r in _listening(module))
+    return [s for s in slots if s is not None]
+
+
+def _listening(module: nn.Module) -> list[Recorder]:
+    """Who is told of what this thread does with the module.
 
     A thread with watchers of its own reports to these. One without (a worker that `generate` was
     handed to) reports to all, for its caller's are among them.
     """
-    # gradient checkpointing repeats the forward pass inside of the backward pass: nothing new
-    if torch._C._current_graph_task_id() != -1:
-        return []
-    known = [r for r in _recorders if r.knows(module)]
-    mine = [r for r in _own.get() if r in known]
-    slots = (r.slot(module, causal, cross) for r in mine or known)
-    return [s for s in slots if s is not None]
+    mine = [r for r in _own.get() if r.knows(module)]
+    return mine or [r for r in _recorders if r.knows(module)]
 
 
 def _kind(name: str, module: nn.Module, causal: bool, cross: bool | None) -> Kind:

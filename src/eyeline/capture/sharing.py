@@ -29,16 +29,17 @@ class Past:
         """
         new = (seen.problem.key, seen.problem.value)
         length = new[0].shape[2]
-        if self._held is None or not self._continues(self._held, new):
+        held = self._held
+        if held is None or not self._continues(held, new):
             self._held, self._length = new, length
             return seen
-        if self._held[0].shape[2] < length:
-            self._held = tuple(self._grown(held) for held in self._held)  # type: ignore[assignment]
-        for held, side in zip(self._held, new, strict=True):
-            # .data counts its own versions: rows written behind a map's end do not change the map
-            held.data[:, :, self._length : length] = side[:, :, self._length :]
+        if held[0].shape[2] < length:
+            size = max(2 * self._length, length)
+            held = self._held = (self._grown(held[0], size), self._grown(held[1], size))
+        for room, side in zip(held, new, strict=True):
+            room.data[:, :, self._length : length] = side[:, :, self._length :]
         self._length = length
-        key, value = (held.data[:, :, :length] for held in self._held)
+        key, value = (_first(room, length) for room in held)
         return AttentionMap(replace(seen.problem, key=key, value=value), seen.logsumexp)
 
     def _continues(self, held: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> bool:
@@ -53,10 +54,13 @@ class Past:
         )
 
     @torch.inference_mode(False)  # an inference tensor could not be written to later
-    def _grown(self, held: Tensor) -> Tensor:
+    def _grown(self, held: Tensor, size: int) -> Tensor:
         batch, heads, _, width = held.shape
-        room = torch.empty(
-            batch, heads, 2 * self._length, width, dtype=held.dtype, device=held.device
-        )
+        room = torch.empty(batch, heads, size, width, dtype=held.dtype, device=held.device)
         room[:, :, : self._length] = held[:, :, : self._length]
         return room
+
+
+def _first(room: Tensor, length: int) -> Tensor:
+    # .data counts its own versions: rows written behind a map's end do not change the map
+    return room if room.shape[2] == length else room.data[:, :, :length]

@@ -14,8 +14,8 @@ from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Pooling, Statistics, TopK, Wants, cells, pool_dense
+from eyeline.impl._strips import exponentiate_
 from eyeline.impl._tiling import Panels, Span, chunks, live_spans, row_blocks, rows_per_block
-from eyeline.impl._top_k import top_k_scores
 
 
 def measure(problem: Problem, wants: Wants) -> Statistics:
@@ -73,22 +73,15 @@ def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics
     panel, pieces, live, bad_row = _fill_panel(panels, rows, spans)
     here = (panels.batch, panels.heads, rows)
 
-    best = None
-    if wants.top_k:
-        best = top_k_scores(panel, min(wants.top_k, problem.shape[3]))
-    top = panel.amax(-1, keepdim=True) if best is None else best[0][..., :1].clone()
-    dead = top == -torch.inf
-    finite_top = top.masked_fill(dead, 0)
-    shifted = panel.sub_(finite_top)
-    moment = None
-    if wants.entropy:
-        weights = torch.exp(shifted, out=panels.buffer("exp", *panel.shape))
-        if _may_hold_minus_infinity(problem, spans, live):
-            shifted.clamp_(min=-1e4)  # exp(-1e4) is 0, and 0 * -1e4 is 0 where 0 * -inf is NaN
-        moment = shifted.mul_(weights).sum(-1, keepdim=True)
-    else:
-        weights = shifted.exp_()
-    total = weights.sum(-1, keepdim=True)
+    sums = exponentiate_(
+        panel,
+        top_k=min(wants.top_k, problem.shape[3]),
+        entropy=wants.entropy,
+        masked=_may_hold_minus_infinity(problem, spans, live),
+    )
+    weights, total, best = panel, sums.total, sums.best
+    dead = sums.top == -torch.inf
+    finite_top = sums.top.masked_fill(dead, 0)
 
     with_sink = total
     if problem.sinks is not None:
@@ -100,9 +93,9 @@ def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics
     # 1/l, and exactly 0 or NaN for rows that saw nothing or something bad
     norm = with_sink.reciprocal().masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
 
-    if moment is not None:
+    if sums.moment is not None:
         # w_j = e_j / l and log w_j = t_j - log l, so -sum w log w = (log l * sum e - sum e t) / l
-        entropy = (log_total.masked_fill(dead, 0) * total - moment) * norm
+        entropy = (log_total.masked_fill(dead, 0) * total - sums.moment) * norm
         entropy = entropy.clamp(min=0).masked_fill(dead & ~bad_row, 0)
         assert result.entropy is not None
         result.entropy[here] = panels.unfold(entropy, rows)[..., 0]

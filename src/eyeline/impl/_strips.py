@@ -1,0 +1,71 @@
+"""Softmax of a panel, in strips of rows that fit a core's own cache."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eyeline.impl._top_k import top_k_scores
+
+STRIP_NUMBERS = 2**18
+"""1 MB in float32: the passes over a strip find it in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowSums:
+    """What the passes over each row found, each `[..., 1]` or `[..., k]`.
+
+    Attributes:
+        top: The maximum score; minus infinity where nothing is live.
+        total: Sum of `exp(score - top)`.
+        moment: Sum of `exp(t) t` with `t = score - top`, if entropy was asked for.
+        best: The largest scores and their columns, if top-k was asked for.
+    """
+
+    top: Tensor
+    total: Tensor
+    moment: Tensor | None
+    best: tuple[Tensor, Tensor] | None
+
+
+def exponentiate_(panel: Tensor, *, top_k: int, entropy: bool, masked: bool) -> RowSums:
+    """Turn scores into `exp(score - row maximum)`, in place.
+
+    Args:
+        panel: Scores `[N, M, S]`, contiguous.
+        top_k: How many of the largest to find.
+        entropy: Whether to collect the moment.
+        masked: Whether minus infinity may occur.
+    """
+    flat = panel.view(-1, panel.shape[-1])
+    count, columns = flat.shape
+    k = min(top_k, columns)
+    tops, totals, moments = (flat.new_empty(count, 1) for _ in range(3))
+    # not by strips: finding the largest has threads enough only in the whole panel
+    values, indices = top_k_scores(flat, k) if k else (None, None)
+    each = max(STRIP_NUMBERS // columns, 1)
+    scratch = flat.new_empty(min(each, count), columns) if entropy else None
+    for start in range(0, count, each):
+        rows = slice(start, min(start + each, count))
+        strip = flat[rows]
+        top = strip.amax(-1, keepdim=True) if values is None else values[rows, :1]
+        tops[rows] = top
+        strip.sub_(top.masked_fill(top == -torch.inf, 0))
+        if scratch is None:
+            strip.exp_()
+        else:
+            shifted = scratch[: rows.stop - rows.start].copy_(strip)
+            if masked:
+                shifted.clamp_(min=-1e4)  # exp(-1e4) is 0, and 0 * -1e4 is 0, not NaN
+            torch.sum(shifted.mul_(strip.exp_()), -1, keepdim=True, out=moments[rows])
+        torch.sum(strip, -1, keepdim=True, out=totals[rows])
+    shape = panel.shape[:-1]
+    best = None
+    if values is not None and indices is not None:
+        best = values.reshape(*shape, k), indices.reshape(*shape, k)
+    return RowSums(
+        tops.view(*shape, 1),
+        totals.view(*shape, 1),
+        moments.view(*shape, 1) if entropy else None,
+        best,
+    )

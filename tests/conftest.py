@@ -1,0 +1,31 @@
+"""What every test file shares: the judge can be imported, tests of a contract run per implementation."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # `import _oracle`, whatever the import mode
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `impl` runs once for every implementation there is."""
+    if "impl" in metafunc.fixturenames:
+        from eyeline.impl import IMPLEMENTATIONS
+
+        metafunc.parametrize("impl", list(IMPLEMENTATIONS))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Every test draws the same numbers, whatever ran before it."""
+    torch.manual_seed(20170612)
+
+
+@pytest.fixture
+def tiny_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Panels so small that short sequences take many chunks, blocks and spans."""
+    import _panels
+
+    _panels.shrink(monkeypatch)

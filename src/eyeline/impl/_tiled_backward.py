@@ -59,8 +59,9 @@ def _backward(
     if min(problem.shape) == 0:
         return tuple(torch.zeros_like(t) for t in tensors)
     rows_each = rows_per_block(clean)
+    scratch: dict[str, Tensor] = {}
     for batch_chunk, head_chunk in chunks(clean, rows_each):
-        panels = Panels(clean, hazards, batch_chunk, head_chunk)
+        panels = Panels(clean, hazards, batch_chunk, head_chunk, scratch)
         widest = max(PANEL_NUMBERS // (rows_each * panels.key_NSD.shape[0]), 1024)
         chunk = _ChunkGradients(panels, sums)
         for rows in row_blocks(clean, rows_each):

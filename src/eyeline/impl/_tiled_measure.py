@@ -25,8 +25,9 @@ def measure(problem: Problem, wants: Wants) -> Statistics:
     if min(problem.shape) == 0:
         return result
     rows_each = rows_per_block(problem, least=16)
+    scratch: dict[str, Tensor] = {}
     for batch_chunk, head_chunk in chunks(problem, rows_each):
-        panels = Panels(problem, hazards, batch_chunk, head_chunk)
+        panels = Panels(problem, hazards, batch_chunk, head_chunk, scratch)
         for rows in row_blocks(problem, rows_each):
             _measure_block(panels, rows, wants, result)
     if wants.pooled is not None and wants.pooled.reduce == "mean":

@@ -23,15 +23,18 @@ def top_k_scores(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     columns = scores.shape[-1]
     k = min(k, columns)
-    groups = columns // _MEMBERS
-    if groups < 2 * (k + 1) or k == 0:
+    if columns <= 2 * k or k == 0:
         values, indices = torch.sort(scores, dim=-1, descending=True, stable=True)
         return values[..., :k], indices[..., :k]
     flat = scores.view(-1, columns)
-    found, first_column = _candidates(flat, k + 1, groups)
-    more, position = found.topk(k + 1, dim=-1)
-    values, position = more[:, :k], position[:, :k]
-    indices = first_column.gather(-1, position // _MEMBERS) + position % _MEMBERS
+    groups = columns // _MEMBERS
+    if groups < 2 * (k + 1):
+        more, indices = flat.topk(k + 1, dim=-1)
+    else:
+        found, first_column = _candidates(flat, k + 1, groups)
+        more, position = found.topk(k + 1, dim=-1)
+        indices = first_column.gather(-1, position // _MEMBERS) + position % _MEMBERS
+    values, indices = more[:, :k], indices[:, :k].contiguous()
     # Ties may stand in the wrong order. A tie with a group left out shows here too: the maximum of
     # the (k+1)-th group lies between that group's and the k-th value.
     tied = ((more[:, 1:] == more[:, :-1]) & (more[:, 1:] > -torch.inf)).any(-1)

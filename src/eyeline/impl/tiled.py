@@ -30,6 +30,7 @@ from eyeline.impl._tiled_measure import measure as _measure
 from eyeline.impl._tiling import (
     PANEL_NUMBERS,
     Panels,
+    Span,
     chunks,
     live_spans,
     row_blocks,
@@ -64,8 +65,9 @@ def _forward(problem: Problem) -> tuple[Tensor, Tensor]:
     if kv_len == 0 or output.numel() + logsumexp.numel() == 0:
         return output, logsumexp
     rows_each = rows_per_block(problem)
+    scratch: dict[str, Tensor] = {}
     for batch_chunk, head_chunk in chunks(problem, rows_each):
-        panels = Panels(problem, hazards, batch_chunk, head_chunk)
+        panels = Panels(problem, hazards, batch_chunk, head_chunk, scratch)
         widest = max(PANEL_NUMBERS // (rows_each * panels.key_NSD.shape[0]), 1024)
         for rows in row_blocks(problem, rows_each):
             out, lse = _block(panels, rows, widest)
@@ -79,26 +81,43 @@ def _block(panels: Panels, rows: slice, widest: int) -> tuple[Tensor, Tensor]:
     problem = panels.problem
     query_NMD = panels.fold(problem.query, rows) * problem.scale
     n, m, _ = query_NMD.shape
-    running_max = query_NMD.new_full((n, m, 1), -torch.inf)
-    running_sum = query_NMD.new_zeros(n, m, 1)
-    acc = query_NMD.new_zeros(n, m, panels.value_NSD.shape[-1])
-    bad_row = torch.zeros(n, m, 1, dtype=torch.bool, device=acc.device)
+    bad_row = torch.zeros(n, m, 1, dtype=torch.bool, device=query_NMD.device)
+    running: tuple[Tensor, Tensor, Tensor] | None = None
     keys = slice(0, problem.shape[3])
     for span in live_spans(problem, panels.tile(rows, keys), widest):
         scores = panels.scores(query_NMD, rows, span)
-        panel = scores.panel_NMS
         if scores.bad is not None:
             bad_row |= scores.bad.any(-1).view(n, m, 1)
-        new_max = torch.maximum(running_max, panel.amax(-1, keepdim=True))
-        finite_max = new_max.masked_fill(new_max == -torch.inf, 0)  # a row that saw nothing so far
-        rescale = torch.exp(running_max - finite_max)
-        weights = panel.sub_(finite_max).exp_()
-        running_sum = running_sum * rescale + weights.sum(-1, keepdim=True)
-        if problem.dropout_p > 0:
-            drop_(panels.unfold(weights, rows), problem, panels.tile(rows, span.cols))
-        acc.mul_(rescale).baddbmm_(weights, panels.value_NSD[:, span.cols])
-        running_max = new_max
-    return _finish(panels, rows, running_max, running_sum, acc, bad_row)
+        running = _take_in(panels, rows, span, scores.panel_NMS, running)
+    if running is None:  # no key is live for any of these rows
+        dead = query_NMD.new_full((n, m, 1), -torch.inf)
+        return query_NMD.new_zeros(n, m, panels.value_NSD.shape[-1]), dead
+    return _finish(panels, rows, *running, bad_row)
+
+
+def _take_in(
+    panels: Panels,
+    rows: slice,
+    span: Span,
+    panel: Tensor,
+    running: tuple[Tensor, Tensor, Tensor] | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Join a span's scores to the running (maximum, sum, weighted values)."""
+    problem = panels.problem
+    top = panel.amax(-1, keepdim=True)
+    if running is not None:
+        top = torch.maximum(running[0], top)
+    finite_top = top.masked_fill(top == -torch.inf, 0)  # a row that saw nothing so far
+    weights = panel.sub_(finite_top).exp_()
+    total = weights.sum(-1, keepdim=True)
+    if problem.dropout_p > 0:
+        drop_(panels.unfold(weights, rows), problem, panels.tile(rows, span.cols))
+    value = panels.value_NSD[:, span.cols]
+    if running is None:
+        return top, total, torch.bmm(weights, value)
+    rescale = torch.exp(running[0] - finite_top)
+    acc = running[2].mul_(rescale).baddbmm_(weights, value)
+    return top, running[1] * rescale + total, acc
 
 
 def _finish(

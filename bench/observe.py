@@ -1,6 +1,6 @@
 """What looking costs: tiled attention, blind and with everything observed, against torch's SDPA.
 
-    python -m bench.observe [--rounds 9]
+python -m bench.observe [--rounds 9]
 """
 
 import argparse
@@ -70,7 +70,9 @@ def main() -> None:
         growth = extra_memory("bench.observe", case)
         length = int(case.partition(":")[2])
         whole = dense if length == LENGTH else length**2 * 4
-        print(f"memory  {case:15} {growth / 1e6:7.1f} MB, {100 * growth / whole:.2f} % of the weights")
+        print(
+            f"memory  {case:15} {growth / 1e6:7.1f} MB, {100 * growth / whole:.2f} % of the weights"
+        )
         result.setdefault("memory", {})[case] = {"bytes": growth, "share_of_dense": growth / whole}
     print(write_json("observe", result))
 

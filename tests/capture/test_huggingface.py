@@ -128,7 +128,7 @@ def test_output_per_head_is_what_the_model_used(tiny, inputs):
         )
         for number, layer in enumerate(model.model.layers)
     ]
-    with torch.no_grad(), watch(model) as maps:
+    with torch.no_grad(), watch(model, outputs=True) as maps:
         model(**inputs(model))
     for handle in handles:
         handle.remove()
@@ -248,7 +248,7 @@ def test_training(tiny, inputs, name, reentrant):
     expected = gradients()
     if reentrant is not None:
         model.activation_checkpointing_enable({"use_reentrant": reentrant})
-    with watch(model) as maps:
+    with watch(model, outputs=True) as maps:
         found = gradients()
     assert found.keys() == expected.keys()
     for parameter, gradient in expected.items():
@@ -271,7 +271,7 @@ def test_map_shows_the_weights_before_dropout(tiny, inputs):
     model = tiny("gpt2").train()
     for block in model.transformer.h:
         block.attn.attn_dropout.p = 0.9
-    with torch.no_grad(), watch(model) as maps:
+    with torch.no_grad(), watch(model, outputs=True) as maps:
         model(**inputs(model))
     first = maps["transformer.h.0.attn"]
     torch.testing.assert_close(first.dense().sum(-1), torch.ones(2, 4, 11))

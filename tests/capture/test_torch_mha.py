@@ -89,7 +89,7 @@ def test_weights_equal_the_modules_own(options, mask):
         query, key, value = (x.transpose(0, 1) for x in (query, key, value))
     call = masked(mask, LONG + 2) | {"average_attn_weights": False}
     expected, weights = model(query, key, value, **call)
-    with watch(model) as maps:
+    with watch(model, outputs=True) as maps:
         found, _ = model(query, key, value, **call)
     assert torch.equal(found, expected)
     record = maps.records["attend"]
@@ -136,7 +136,7 @@ def test_a_wrong_hint_counts_only_where_torch_goes_by_it():
     for need_weights in (True, False):
         call = {"attn_mask": mask, "is_causal": True, "need_weights": need_weights}
         expected, _ = model(x, x, x, **call)
-        with watch(model) as maps:
+        with watch(model, outputs=True) as maps:
             model(x, x, x, **call)
         joined = maps.records["attend"].output.transpose(1, 2).flatten(2)
         torch.testing.assert_close(model.attend.out_proj(joined), expected)

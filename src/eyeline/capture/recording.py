@@ -48,11 +48,13 @@ class Slot:
     kind: Kind
     layer: int
     past: Past
+    outputs: bool
 
     def keep(self, seen: AttentionMap, output: Tensor) -> None:
         """Record what the call gave."""
         shared = self.past.share(seen)
-        record = Record(self.name, self.module, self.kind, self.layer, shared, output.detach())
+        kept = output.detach() if self.outputs else None
+        record = Record(self.name, self.module, self.kind, self.layer, shared, kept)
         self.page.records[self.name] = record
 
 
@@ -62,9 +64,13 @@ class Recorder:
     Args:
         model: The watched model.
         layers: Numbers of the layers to keep; None = all.
+        outputs: Whether to keep each attention's output as well.
     """
 
-    def __init__(self, model: nn.Module, layers: Collection[int] | None) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Collection[int] | None, *, outputs: bool = False
+    ) -> None:
+        self.outputs = outputs
         self.maps = Maps()
         self.layers = None if layers is None else frozenset(layers)
         self.layers_met: set[int] = set()
@@ -132,7 +138,7 @@ class Recorder:
             return None
         name = f"{name}@{repeats}" if repeats else name
         past = thread.past.setdefault(name, Past())
-        return Slot(page, name, module, kind, layer, past)
+        return Slot(page, name, module, kind, layer, past, self.outputs)
 
     def _publish(self, records: dict[str, Record]) -> None:
         if records:

@@ -30,7 +30,8 @@ class Record:
         kind: "encoder" (sees both sides), "decoder" (sees the past) or "cross".
         layer: Number of the layer, from 0.
         map: The weights. Queries, keys and values as the model used them are in `map.problem`.
-        output: The weighted values per head, before the output projection.
+        output: The weighted values per head, before the output projection; None unless `watch` was
+            asked for outputs, as they are half of what a pass leaves in memory.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Record:
     kind: Kind
     layer: int
     map: AttentionMap
-    output: Float[Tensor, "batch num_heads q_len value_dim"]
+    output: Float[Tensor, "batch num_heads q_len value_dim"] | None = None
 
 
 class Maps(Mapping[str, AttentionMap]):

@@ -14,7 +14,9 @@ __all__ = ["watch"]
 
 
 @contextmanager
-def watch(model: nn.Module, layers: Collection[int] | None = None) -> Iterator[Maps]:
+def watch(
+    model: nn.Module, layers: Collection[int] | None = None, *, outputs: bool = False
+) -> Iterator[Maps]:
     """Record the attention of every forward pass that `model` makes in the block.
 
     Hugging Face models that go through `AttentionInterface` run on eyeline's attention meanwhile:
@@ -25,6 +27,7 @@ def watch(model: nn.Module, layers: Collection[int] | None = None) -> Iterator[M
     Args:
         model: A Hugging Face model, or any module that contains one or `nn.MultiheadAttention`.
         layers: Numbers of the layers to keep, from 0; None keeps all.
+        outputs: Keep each attention's output too, in `maps.records[name].output`.
 
     Yields:
         The maps by module name, filled while the model runs.
@@ -52,7 +55,7 @@ def watch(model: nn.Module, layers: Collection[int] | None = None) -> Iterator[M
             or f"{type(model).__name__} contains neither a Hugging Face model nor "
             "torch.nn.MultiheadAttention: there is no attention in it that can be watched"
         )
-    recorder = Recorder(model, layers)
+    recorder = Recorder(model, layers, outputs=outputs)
     with ExitStack() as stack:
         stack.enter_context(recording(recorder))
         for part in willing:

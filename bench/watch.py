@@ -1,0 +1,78 @@
+"""What watching a whole model costs, against `output_attentions=True` and against a blind run.
+
+python -m bench.watch [--rounds 7]      needs: eyeline models get minilm smollm2
+"""
+
+import argparse
+
+import torch
+
+import eyeline
+from bench._measure import compare, extra_memory, interleaved, peak_growth, write_json
+from eyeline.readings import load
+
+LENGTHS = {"minilm": 512, "smollm2": 2048}
+
+
+def cases(name: str, length: int) -> dict:
+    """Runs of one model; each returns what it must keep alive."""
+    network = load(name).network
+    torch.manual_seed(0)
+    inputs = {"input_ids": torch.randint(1000, 20000, (1, length))}
+
+    def with_implementation(implementation: str, **options):
+        network.set_attn_implementation(implementation)
+        return network(**inputs, **options)
+
+    def watched():
+        network.set_attn_implementation("sdpa")
+        with eyeline.watch(network) as maps:
+            return network(**inputs), maps
+
+    def statistics():
+        result, maps = watched()
+        return result, [m.measure(top_k=8, entropy=True, received=True) for m in maps.values()]
+
+    return {
+        "output_attentions": lambda: with_implementation("eager", output_attentions=True),
+        "blind": lambda: with_implementation("sdpa"),
+        "watch": watched,
+        "watch_and_measure": statistics,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--models", default="minilm,smollm2")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_grad_enabled(False)
+    if options.memory:
+        name, length, case = options.memory.split(":")
+        cases(name, 64)[case]()
+        run = cases(name, int(length))[case]
+        return print(peak_growth(run))
+
+    result = {}
+    for name in options.models.split(","):
+        length = LENGTHS[name]
+        table = compare(interleaved(cases(name, length), options.rounds), "output_attentions")
+        memory = {case: extra_memory("bench.watch", f"{name}:{length}:{case}") for case in table}
+        # the blind run's memory is the model's own; what looking adds comes on top of it
+        looking = memory["output_attentions"] - memory["blind"]
+        for case, row in table.items():
+            row["peak_bytes"] = memory[case]
+            row["looking_bytes"] = max(memory[case] - memory["blind"], 0)
+            share = row["looking_bytes"] / looking
+            print(
+                f"{name:8} {length:5}  {case:18} {row['ratio_median']:5.2f} x output_attentions "
+                f"(best {row['ratio_best']:.2f})  memory for looking "
+                f"{row['looking_bytes'] / 1e6:7.1f} MB = 1/{1 / share if share else 0:.1f}"
+            )
+        result[name] = {"length": length, "cases": table}
+    print(write_json("watch", result))
+
+
+if __name__ == "__main__":
+    main()

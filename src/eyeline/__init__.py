@@ -1,24 +1,61 @@
-"""What every token looks at: in any Transformer, at any length, exactly."""
+"""What every token looks at: in any Transformer, at any length, exactly.
 
-from eyeline import biases as biases
-from eyeline import masks as masks
-from eyeline.functional import attention as attention
-from eyeline.functional import observe as observe
-from eyeline.maps import AttentionMap as AttentionMap
-from eyeline.maps import Measure as Measure
+Names come in when they are first used, so that `import eyeline` and `eyeline --help` load no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eyeline import biases as biases
+    from eyeline import masks as masks
+    from eyeline._errors import EyelineError as EyelineError
+    from eyeline.capture import watch as watch
+    from eyeline.functional import attention as attention
+    from eyeline.functional import observe as observe
+    from eyeline.maps import AttentionMap as AttentionMap
+    from eyeline.maps import Measure as Measure
+    from eyeline.readings import Reading as Reading
+    from eyeline.readings import load as load
+    from eyeline.readings import read as read
+
+_HOME = {
+    "AttentionMap": "eyeline.maps",
+    "EyelineError": "eyeline._errors",
+    "Measure": "eyeline.maps",
+    "Reading": "eyeline.readings",
+    "attention": "eyeline.functional",
+    "load": "eyeline.readings",
+    "observe": "eyeline.functional",
+    "read": "eyeline.readings",
+    "watch": "eyeline.capture",
+}
+_MODULES = ("biases", "masks")
+
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    "AttentionMap",
+    "EyelineError",
+    "Measure",
+    "Reading",
+    "attention",
+    "biases",
+    "load",
+    "masks",
+    "observe",
+    "read",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> object:
-    """`watch`, `read`, … come in when first used: `import eyeline` stays light."""
-    import importlib
+    if name in _MODULES:
+        return importlib.import_module(f"eyeline.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'eyeline' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = found
+    return found
 
-    late = {
-        "watch": "eyeline.capture",
-        "load": "eyeline.readings",
-        "read": "eyeline.readings",
-        "Reading": "eyeline.readings",
-        "EyelineError": "eyeline._errors",
-    }
-    if name in late:
-        return getattr(importlib.import_module(late[name]), name)
-    raise AttributeError(f"module 'eyeline' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

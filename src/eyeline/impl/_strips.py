@@ -1,4 +1,4 @@
-"""Softmax of a panel, in strips of rows that fit a core's own cache."""
+"""Softmax of a panel, in strips of rows that fit the cores' own caches."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from eyeline.impl._top_k import top_k_scores
 
-STRIP_NUMBERS = 2**18
-"""1 MB in float32: the passes over a strip find it in the cache."""
+STRIP_NUMBERS = 2**19
+"""2 MB in float32: the passes over a strip find it in the caches of two cores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,9 @@ class RowSums:
     best: tuple[Tensor, Tensor] | None
 
 
-def exponentiate_(panel: Tensor, *, top_k: int, entropy: bool, masked: bool) -> RowSums:
+def exponentiate_(
+    panel: Tensor, *, top_k: int = 0, entropy: bool = False, masked: bool = True
+) -> RowSums:
     """Turn scores into `exp(score - row maximum)`, in place.
 
     Args:
@@ -40,32 +42,29 @@ def exponentiate_(panel: Tensor, *, top_k: int, entropy: bool, masked: bool) -> 
     flat = panel.view(-1, panel.shape[-1])
     count, columns = flat.shape
     k = min(top_k, columns)
-    tops, totals, moments = (flat.new_empty(count, 1) for _ in range(3))
-    # not by strips: finding the largest has threads enough only in the whole panel
-    values, indices = top_k_scores(flat, k) if k else (None, None)
+    # not by strips: finding the largest keeps both cores busy only over the whole panel
+    best = top_k_scores(flat, k) if k else None
+    tops = flat.amax(-1, keepdim=True) if best is None else best[0][:, :1].clone()
+    finite = tops.masked_fill(tops == -torch.inf, 0)
+    totals, moments = flat.new_empty(count, 1), flat.new_empty(count, 1)
     each = max(STRIP_NUMBERS // columns, 1)
     scratch = flat.new_empty(min(each, count), columns) if entropy else None
     for start in range(0, count, each):
         rows = slice(start, min(start + each, count))
         strip = flat[rows]
-        top = strip.amax(-1, keepdim=True) if values is None else values[rows, :1]
-        tops[rows] = top
-        strip.sub_(top.masked_fill(top == -torch.inf, 0))
         if scratch is None:
-            strip.exp_()
+            strip.sub_(finite[rows]).exp_()
         else:
-            shifted = scratch[: rows.stop - rows.start].copy_(strip)
+            shifted = torch.sub(strip, finite[rows], out=scratch[: rows.stop - rows.start])
+            torch.exp(shifted, out=strip)
             if masked:
                 shifted.clamp_(min=-1e4)  # exp(-1e4) is 0, and 0 * -1e4 is 0, not NaN
-            torch.sum(shifted.mul_(strip.exp_()), -1, keepdim=True, out=moments[rows])
+            torch.sum(shifted.mul_(strip), -1, keepdim=True, out=moments[rows])
         torch.sum(strip, -1, keepdim=True, out=totals[rows])
     shape = panel.shape[:-1]
-    best = None
-    if values is not None and indices is not None:
-        best = values.reshape(*shape, k), indices.reshape(*shape, k)
     return RowSums(
         tops.view(*shape, 1),
         totals.view(*shape, 1),
         moments.view(*shape, 1) if entropy else None,
-        best,
+        None if best is None else (best[0].reshape(*shape, k), best[1].reshape(*shape, k)),
     )

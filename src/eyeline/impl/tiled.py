@@ -26,6 +26,7 @@ from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Statistics, Wants
+from eyeline.impl._strips import exponentiate_
 from eyeline.impl._tiled_measure import measure as _measure
 from eyeline.impl._tiling import (
     PANEL_NUMBERS,
@@ -104,20 +105,19 @@ def _take_in(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Join a span's scores to the running (maximum, sum, weighted values)."""
     problem = panels.problem
-    top = panel.amax(-1, keepdim=True)
-    if running is not None:
-        top = torch.maximum(running[0], top)
-    finite_top = top.masked_fill(top == -torch.inf, 0)  # a row that saw nothing so far
-    weights = panel.sub_(finite_top).exp_()
-    total = weights.sum(-1, keepdim=True)
+    sums = exponentiate_(panel)
+    weights, top, total = panel, sums.top, sums.total
     if problem.dropout_p > 0:
         drop_(panels.unfold(weights, rows), problem, panels.tile(rows, span.cols))
     value = panels.value_NSD[:, span.cols]
     if running is None:
         return top, total, torch.bmm(weights, value)
-    rescale = torch.exp(running[0] - finite_top)
-    acc = running[2].mul_(rescale).baddbmm_(weights, value)
-    return top, running[1] * rescale + total, acc
+    old_top, old_total, acc = running
+    new_top = torch.maximum(old_top, top)
+    finite = new_top.masked_fill(new_top == -torch.inf, 0)  # a row that saw nothing so far
+    old_share, share = torch.exp(old_top - finite), torch.exp(top - finite)
+    acc.mul_(old_share).add_(torch.bmm(weights, value).mul_(share))
+    return new_top, old_total * old_share + total * share, acc
 
 
 def _finish(

@@ -1,4 +1,4 @@
-"""What every test file shares: the judge can be imported, tests of a contract run per implementation."""
+"""What every test file shares: helpers are importable, a contract runs per implementation."""
 
 import sys
 from pathlib import Path

@@ -1,9 +1,10 @@
 """What kind of head is this? A census with evidence, and "unsure" as an answer.
 
-Every score is an average over queries of this one text, so it says what the head does here, not what
-it is. A label needs its score, enough queries to speak of, and to stand out; else it is "unsure".
+Every score is an average over queries of this one text, so it says what the head does here, not
+what it is. A label needs its score, and enough queries to speak of; else it is "unsure".
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eyeline._plain import plain
+from eyeline.impl import _scores
 from eyeline.maps import AttentionMap
 from eyeline.tokens import Token
 
@@ -26,7 +29,11 @@ KINDS: dict[str, str] = {
     "local": "mean weight within 3 tokens, itself left out",
     "uniform": "entropy as a share of its maximum, over queries that see at least 4 keys",
 }
-"""Each kind of head and what its score measures."""
+"""Each kind of head and what its score measures.
+
+Averages are over the queries that had the choice: they may see such a key and another one. So a
+causal head has no say about the next token, nor a narrow window about being local.
+"""
 
 _THRESHOLD = {"induction": 0.4, "uniform": 0.95, "local": 0.8}
 _DEFAULT_THRESHOLD = 0.5
@@ -44,7 +51,8 @@ class HeadReport:
         layer: Number of the layer.
         head: Number of the head.
         label: The kind that stands out, or "unsure".
-        scores: Kind → score from 0 to 1; None where the text gives too few queries to say.
+        scores: Kind → score from 0 to 1; None where the text gives too few queries to say, or where
+            the weights are not finite.
         queries: Kind → how many queries the score is an average over.
         entropy: Mean entropy of the rows in nats.
     """
@@ -59,10 +67,15 @@ class HeadReport:
     @property
     def evidence(self) -> str:
         """The label's score and what it stands on, in words."""
-        if self.label == "unsure":
-            best = max((k for k in self.scores if self.scores[k] is not None), key=self._score)
-            return f"closest is {best}, {self._score(best):.2f} on {self.queries[best]} queries"
-        return f"{self._score(self.label):.2f} on {self.queries[self.label]} queries"
+        if self.label != "unsure":
+            return f"{self._score(self.label):.2f} on {self.queries[self.label]} queries"
+        known = [kind for kind, score in self.scores.items() if score is not None]
+        if not math.isfinite(self.entropy):
+            return "its weights are not finite"
+        if not known:
+            return "too few tokens to say"
+        best = max(known, key=self._score)
+        return f"closest is {best}, {self._score(best):.2f} on {self.queries[best]} queries"
 
     def _score(self, kind: str) -> float:
         return self.scores[kind] or 0.0
@@ -76,37 +89,25 @@ class HeadReport:
             "evidence": self.evidence,
             "scores": self.scores,
             "queries": self.queries,
-            "entropy": self.entropy,
+            "entropy": plain(self.entropy),
         }
 
 
 def census(attention_map: AttentionMap, layer: int, tokens: Sequence[Token]) -> list[HeadReport]:
     """Score every head of one self-attention layer, in one pass over its weights."""
-    length = len(tokens)
-    sums = _sums(attention_map, tokens)
-    induction_queries = int((_induction_targets(tokens) >= 0).sum())
-    live = (
-        torch.arange(1, length + 1) if _is_causal(attention_map) else torch.full((length,), length)
-    )
-    counted = live >= 4
-    queries = {
-        "previous": length - 1,
-        "next": length - 1,
-        "self": length,
-        "first": length - 1,
-        "separator": length if _separators(tokens).any() else 0,
-        "induction": induction_queries,
-        "local": length,
-        "uniform": int(counted.sum()),
-    }
-    entropy = attention_map.entropy()[0]
-    share = (entropy / live.clamp(min=2).log().to(entropy))[:, counted]
+    tally = _count(attention_map, tokens)
+    entropy = attention_map.entropy()[0].double().cpu()
+    counted = tally.live >= 4
+    share = entropy / tally.live.clamp(min=2).log()
+    tally.sums["uniform"] = share.masked_fill(~counted, 0).sum(-1)
+    tally.queries["uniform"] = counted.sum(-1)
     reports = []
     for head in range(attention_map.shape[1]):
+        queries = {kind: int(tally.queries[kind][head]) for kind in KINDS}
         scores: dict[str, float | None] = {}
         for kind in KINDS:
-            total = float(share[head].sum()) if kind == "uniform" else float(sums[kind][head])
-            enough = queries[kind] >= _LEAST_QUERIES
+            total = float(tally.sums[kind][head])
+            enough = queries[kind] >= _LEAST_QUERIES and math.isfinite(total)
             scores[kind] = total / queries[kind] if enough else None
         mean_entropy = float(entropy[head].mean())
         reports.append(HeadReport(layer, head, _label(scores), scores, queries, mean_entropy))
@@ -123,16 +124,34 @@ def _label(scores: dict[str, float | None]) -> str:
     return max(specific, key=lambda k: scores[k] or 0.0) if specific else passed[0]
 
 
-def _sums(attention_map: AttentionMap, tokens: Sequence[Token]) -> dict[str, Tensor]:
-    """Per head, the sum over queries of the weight that each kind looks for."""
+@dataclass(frozen=True, eq=False)
+class _Tally:
+    """Sums over queries, per head.
+
+    Attributes:
+        sums: Kind → the weight that it looks for, `[heads]`.
+        queries: Kind → how many queries had the choice, `[heads]`.
+        live: How many keys each query may see, `[heads, q_len]`.
+    """
+
+    sums: dict[str, Tensor]
+    queries: dict[str, Tensor]
+    live: Tensor
+
+
+def _count(attention_map: AttentionMap, tokens: Sequence[Token]) -> _Tally:
+    problem = attention_map.problem
     length, heads = len(tokens), attention_map.shape[1]
-    separators = _separators(tokens)
-    target = _induction_targets(tokens)
-    kinds = [k for k in KINDS if k != "uniform"]
-    sums = {kind: torch.zeros(heads, dtype=torch.float64) for kind in kinds}
+    separators, ids = _separators(tokens), torch.tensor([t.id for t in tokens])
+    ordinary = ~torch.tensor([t.special for t in tokens])
+    kinds = [kind for kind in KINDS if kind != "uniform"]
+    tally = _Tally(
+        {kind: torch.zeros(heads, dtype=torch.float64) for kind in kinds},
+        {kind: torch.zeros(heads, dtype=torch.int64) for kind in kinds},
+        torch.zeros(heads, length, dtype=torch.int64),
+    )
     column = torch.arange(length)
     for tile, weights in attention_map.stream():
-        part = weights[0].double().cpu()
         row = torch.arange(tile.rows.start, tile.rows.stop)
         distance = column - row[:, None]
         chosen = {
@@ -141,23 +160,27 @@ def _sums(attention_map: AttentionMap, tokens: Sequence[Token]) -> dict[str, Ten
             "self": distance == 0,
             "first": (column == 0) & (row[:, None] > 0),
             "separator": separators.expand(len(row), -1),
-            "induction": column == target[row][:, None],
+            # what stands right before or at the query itself would be no evidence of looking back
+            "induction": _follows_same(ids, row) & (distance < -1) & ordinary[row, None],
             "local": (distance.abs() <= 3) & (distance != 0),
         }
+        mask = _scores.allowed(problem, tile, _scores.tile_kind(problem, tile))
+        live = _scores.live_cells(problem, tile, mask)[0].cpu()
+        part = weights[0].double().cpu()
+        tally.live[tile.heads, tile.rows] = live.sum(-1)
         for kind, cells in chosen.items():
-            sums[kind][tile.heads] += part.masked_fill(~cells, 0).sum((-1, -2))
-    return sums
+            others = distance.abs() > 3 if kind == "local" else ~cells
+            had_choice = (live & cells).any(-1) & (live & others).any(-1)
+            weight = part.masked_fill(~cells, 0).sum(-1).masked_fill(~had_choice, 0)
+            tally.sums[kind][tile.heads] += weight.sum(-1)
+            tally.queries[kind][tile.heads] += had_choice.sum(-1)
+    return tally
 
 
-def _induction_targets(tokens: Sequence[Token]) -> Tensor:
-    """For each token, the index after its latest earlier occurrence; -1 if there is none."""
-    seen: dict[int, int] = {}
-    targets = []
-    for token in tokens:
-        before = seen.get(token.id)
-        targets.append(-1 if before is None or token.special else before + 1)
-        seen[token.id] = token.index
-    return torch.tensor(targets, dtype=torch.int64)
+def _follows_same(ids: Tensor, row: Tensor) -> Tensor:
+    """Which keys stand right behind an earlier occurrence of the query's token."""
+    before = torch.cat([ids.new_tensor([-1]), ids[:-1]])
+    return ids[row, None] == before
 
 
 def _separators(tokens: Sequence[Token]) -> Tensor:
@@ -166,9 +189,3 @@ def _separators(tokens: Sequence[Token]) -> Tensor:
         for t in tokens
     ]
     return torch.tensor(marks, dtype=torch.bool)
-
-
-def _is_causal(attention_map: AttentionMap) -> bool:
-    """Whether the first query is kept from seeing the last key."""
-    length = attention_map.shape[3]
-    return length > 1 and not bool(attention_map[0, :, 0, length - 1].any())

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eyeline._errors import EyelineError
+from eyeline._plain import plain
 from eyeline.maps import AttentionMap
 from eyeline.tokens import Token
 
@@ -105,9 +106,13 @@ class Look:
 
     def sentence(self, cover: float = 0.9) -> str:
         """The same in words: who is looked at, how much, and how many tokens cover 90 %."""
-        mean = self.mean
+        mean, label = self.mean, self.query.label
         if bool(mean.isnan().any()):
-            return f"'{self.query.label}': this row is NaN, it saw a number that is not finite"
+            return f"'{label}': this row is NaN, it saw a number that is not finite"
+        total = float(mean.sum())
+        if total == 0:
+            what = "but the hidden first token" if self.hidden else "at all"
+            return f"{label} looks at nothing {what}."
         order = torch.sort(mean, descending=True, stable=True)
         named = []
         for j, weight in zip(order.indices[:3].tolist(), order.values[:3].tolist(), strict=True):
@@ -116,34 +121,26 @@ class Look:
             key = self.keys[j]
             itself = self.kind != "cross" and key.index == self.query.index
             named.append(f"{'itself' if itself else key.label} {100 * weight:.0f} %")
-        covered = int((order.values.cumsum(0) < cover - 1e-6).sum()) + 1
-        covered = min(covered, int((mean > 0).sum()))
         where = "" if self.is_one_head else " on average"
-        verb = "covers" if covered == 1 else "cover"
-        plural = "token" if covered == 1 else "tokens"
-        text = f"{self.query.label} looks{where} at {', '.join(named)}"
-        total = float(mean.sum())
+        text = f"{label} looks{where} at {', '.join(named)}"
         if total < cover:
             return f"{text}; all tokens together hold {100 * total:.0f} %."
-        return f"{text}; {covered} {plural} {verb} {100 * cover:.0f} %."
+        covered = int((order.values.cumsum(0) < cover - 1e-6).sum()) + 1
+        tokens = "1 token covers" if covered == 1 else f"{covered} tokens cover"
+        return f"{text}; {tokens} {100 * cover:.0f} %."
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Plain data for JSON; a number that is not finite is null."""
         return {
             "query": {"index": self.query.index, "label": self.query.label},
             "kind": self.kind,
             "layers": list(self.layers),
             "heads": list(self.heads),
             "sentence": self.sentence(),
-            "hidden_sink": self.hidden,
-            "shares": [
-                {"key": s.key.index, "label": s.key.label, "mean": s.mean, **_edge(s.strongest)}
-                for s in self.shares()
-            ],
-            "edges": [
-                {"key": e.key.index, "label": e.key.label, **_edge(e)} for e in self.edges(20)
-            ],
-            "weights": self.weights.tolist(),
+            "hidden_sink": plain(self.hidden),
+            "shares": [{"mean": plain(s.mean), **_edge(s.strongest)} for s in self.shares()],
+            "edges": [_edge(e) for e in self.edges(20)],
+            "weights": plain(self.weights),
         }
 
 
@@ -195,10 +192,11 @@ def check_layer(maps: Mapping[int, AttentionMap], layer: int, kind: str) -> int:
         return layer
     have = list(maps)
     if have == list(range(len(have))):
-        known = f"0 to {len(have) - 1}" if len(have) > 1 else "only layer 0"
+        known = f"they are 0 to {len(have) - 1}" if len(have) > 1 else "there is only layer 0"
     else:
-        known = f"kept were {', '.join(map(str, have))}"
-    raise EyelineError(f"layer {layer} does not exist among the {kind} layers: {known}")
+        kept = f"layer {have[0]}" if len(have) == 1 else f"layers {', '.join(map(str, have))}"
+        known = f"it kept only {kept}; read(…, layers=…) chooses"
+    raise EyelineError(f"there is no {kind} layer {layer} in this reading: {known}")
 
 
 def check_head(num_heads: int, head: int) -> int:
@@ -209,8 +207,15 @@ def check_head(num_heads: int, head: int) -> int:
     """
     if 0 <= head < num_heads:
         return head
-    raise EyelineError(f"head {head} does not exist: heads are numbered 0 to {num_heads - 1}")
+    known = f"heads are 0 to {num_heads - 1}" if num_heads > 1 else "there is only head 0"
+    raise EyelineError(f"there is no head {head}: {known}")
 
 
 def _edge(edge: Edge) -> dict[str, Any]:
-    return {"layer": edge.layer, "head": edge.head, "weight": edge.weight}
+    return {
+        "key": edge.key.index,
+        "label": edge.key.label,
+        "layer": edge.layer,
+        "head": edge.head,
+        "weight": plain(edge.weight),
+    }

@@ -49,15 +49,20 @@ def predict(
         tokenizer: For the text of the candidates.
         masked: Whether the model fills masks rather than continues.
         count: How many candidates.
+
+    Returns:
+        One prediction per position; none where the model's numbers are not finite.
     """
     if masked:
         positions = [t.index for t in tokens if t.id == tokenizer.mask_token_id]
         rows = logits[positions]
     else:
         positions, rows = [len(tokens) - 1], logits[-1:]
-    top = torch.softmax(rows.float(), -1).topk(count, -1)
+    top = torch.softmax(rows.float(), -1).topk(min(count, rows.shape[-1]), -1)
     predictions = []
     for position, values, ids in zip(positions, top.values, top.indices, strict=True):
+        if not bool(values.isfinite().all()):
+            continue  # the model's numbers are not finite: it says nothing
         words = [tokenizer.decode([int(i)]) for i in ids]
         predictions.append(
             Prediction(

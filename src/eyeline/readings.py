@@ -1,7 +1,8 @@
 """A reading: a text that a model has read. Terminal, notebook, page and file are views of one."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from eyeline.capture.loading import LoadedModel, load_huggingface
 from eyeline.capture.projections import find_projections, listen
 from eyeline.capture.recording import Maps
 from eyeline.heads import HeadReport, census
+from eyeline.impl._problem import Problem
 from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
+from eyeline.models._progress import Progress
 from eyeline.predictions import Prediction, embedding_of, predict
 from eyeline.steps import Steps, make_steps
 from eyeline.tokens import Token, find_token, ids_to_tokens, read_tokens
@@ -32,7 +35,7 @@ class TextTooLong(EyelineError):
     """The text has more tokens than the model can read at once."""
 
 
-def load(model: str, progress: Callable[[str, int, int | None], None] | None = None) -> LoadedModel:
+def load(model: str, progress: Progress | None = None) -> LoadedModel:
     """Open a model: a name of the catalogue, a folder, or an id on the Hub.
 
     Args:
@@ -56,7 +59,7 @@ def read(
         text: The text; an encoder's or decoder's input.
         model: A model, or its name (see `load`).
         target: For encoder–decoders: the text on the decoder's side. By default the model writes
-            it, greedily.
+            it, greedily. The decoder reads it without the end token, which it is to predict.
         layers: Numbers of the layers to keep; None keeps all. Each costs O(length · width).
         truncate: Read only as many tokens as the model can; without it a longer text is an error.
 
@@ -65,13 +68,16 @@ def read(
         EyelineError: The text is empty, or a layer does not exist.
     """
     loaded = load(model) if isinstance(model, str) else model
-    if not text.strip():
-        raise EyelineError("the text is empty: give at least one word")
+    _check_text(text)
+    if layers is not None:
+        _check_layers(loaded, layers)
     inputs, tokens = _encode(loaded, text, truncate)
     target_tokens: list[Token] = []
     if loaded.family == "seq2seq":
         inputs["decoder_input_ids"] = _target_ids(loaded, inputs, target)
         target_tokens = ids_to_tokens(inputs["decoder_input_ids"][0].tolist(), loaded.tokenizer)
+    elif target is not None:
+        raise EyelineError(f"{loaded.name} is no encoder-decoder: it reads a text without a target")
     extra = {"use_cache": False} if loaded.family in ("causal", "seq2seq") else {}
     with torch.no_grad(), watch(loaded.network, layers=layers) as maps:
         result = loaded.network(**inputs, **extra)
@@ -128,13 +134,14 @@ class Reading:
         kind = self.default_kind if kind is None else kind
         if kind not in self.kinds:
             raise EyelineError(
-                f"{self.model} has no {kind} attention: choose from {', '.join(self.kinds)}"
+                f"this reading of {self.model} has no {kind} attention: "
+                f"choose from {', '.join(self.kinds)}"
             )
         return getattr(self, kind)
 
     @property
     def default_kind(self) -> str:
-        """ "encoder" where there is one, else "decoder"."""
+        """The kind that reads the text: "encoder" where there is one, else "decoder"."""
         return "encoder" if self.encoder else "decoder"
 
     def query_tokens(self, kind: str) -> list[Token]:
@@ -240,6 +247,15 @@ class Reading:
         maps, extra = _map_files.load_extra(Path(path))
         if not isinstance(extra, dict) or "tokens" not in extra:
             raise EyelineError(f"{path} holds a map, not a reading: open it with AttentionMap.load")
+        try:
+            return cls._restore(maps, extra)
+        except (KeyError, ValueError, TypeError) as error:
+            raise EyelineError(f"{path} is not a whole reading: {error!r}") from None
+
+    @classmethod
+    def _restore(
+        cls, maps: dict[str, tuple[Problem, torch.Tensor]], extra: dict[str, Any]
+    ) -> "Reading":
         reading = cls.__new__(cls)
         reading.text, reading.model, reading.source = extra["text"], extra["model"], extra["source"]
         reading.tokens = [Token(**t) for t in extra["tokens"]]
@@ -272,14 +288,17 @@ class Reading:
         network, name = self._loaded.network, self._names[kind, layer]
         heads, kv_heads = attention_map.shape[1], attention_map.problem.key.shape[1]
         parts = find_projections(network, name, heads, kv_heads)
-        with torch.no_grad(), watch(network, layers=[layer]) as maps:
-            if parts is None:
-                seen = None
-                network(**self._inputs)
-            else:
-                attention = network.get_submodule(name.split("@")[0])
-                with listen(parts, attention) as seen:
-                    network(**self._inputs)
+        module, _, call = name.partition("@")
+        with (
+            torch.no_grad(),
+            watch(network, layers=[layer], outputs=True) as maps,
+            ExitStack() as stack,
+        ):
+            seen = None
+            if parts is not None:
+                attention = network.get_submodule(module)
+                seen = stack.enter_context(listen(parts, attention, int(call or 0)))
+            network(**self._inputs)
         record = maps.records[name]
         return {
             "projections": parts,
@@ -300,6 +319,8 @@ def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, A
         verbose=False,
     )
     length = len(encoding["input_ids"])
+    if length == 0:
+        raise EyelineError(f"{loaded.name} finds no token in this text: give at least one word")
     if limit is not None and length > limit:
         raise TextTooLong(
             f"the text is {length} tokens, {loaded.name} reads at most {limit}: "
@@ -311,16 +332,48 @@ def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, A
     return inputs, tokens
 
 
+def _check_text(text: str) -> None:
+    if not text.strip():
+        raise EyelineError("the text is empty: give at least one word")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise EyelineError(
+            f"the text is not valid Unicode: character {error.start} is {text[error.start]!r}"
+        ) from None
+
+
+def _check_layers(loaded: LoadedModel, layers: Collection[int]) -> None:
+    if isinstance(layers, int):
+        raise TypeError(f"layers is a collection of layer numbers: write layers=[{layers}]")
+    if not layers:
+        raise EyelineError("layers=[] keeps nothing: name at least one layer, or None for all")
+    count = loaded.num_layers
+    unknown = [n for n in layers if n < 0 or (count is not None and n >= count)]
+    if unknown:
+        known = "layers count from 0" if count is None else f"layers are 0 to {count - 1}"
+        raise EyelineError(f"{loaded.name} has no layer {unknown[0]}: its {known}")
+
+
 def _target_ids(loaded: LoadedModel, inputs: dict[str, Any], target: str | None) -> torch.Tensor:
-    start = loaded.config.decoder_start_token_id
-    if target is not None:
-        ids = loaded.tokenizer(text_target=target)["input_ids"]
-        return torch.tensor([[start, *ids]])
-    network: Any = loaded.network
-    with torch.no_grad():
-        return network.generate(
-            **inputs, max_new_tokens=_TARGET_LIMIT, do_sample=False, num_beams=1
+    limit, end = loaded.limit, loaded.config.eos_token_id
+    if target is None:
+        network: Any = loaded.network
+        most = _TARGET_LIMIT if limit is None else min(_TARGET_LIMIT, limit - 1)
+        with torch.no_grad():
+            made = network.generate(**inputs, max_new_tokens=most, do_sample=False, num_beams=1)
+        ids = made[0].tolist()
+    else:
+        _check_text(target)
+        start = loaded.config.decoder_start_token_id
+        ids = [start, *loaded.tokenizer(text_target=target, verbose=False)["input_ids"]]
+    if len(ids) > 1 and ids[-1] == end:
+        ids = ids[:-1]
+    if limit is not None and len(ids) > limit:
+        raise TextTooLong(
+            f"the target is {len(ids)} tokens, {loaded.name} reads at most {limit}: shorten it"
         )
+    return torch.tensor([ids])
 
 
 def _predictions(loaded: LoadedModel, result: Any, tokens: Sequence[Token]) -> list[Prediction]:

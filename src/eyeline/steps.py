@@ -11,7 +11,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from eyeline._stages import Builder, Stage, combine, project, weigh
+from eyeline._plain import plain
+from eyeline._stages import Builder, Stage, Vectors, combine, project, weigh
 from eyeline.capture.projections import Projections, Seen
 from eyeline.maps import AttentionMap
 from eyeline.tokens import Token
@@ -63,7 +64,7 @@ class Steps:
         return Verification(max(by_stage.values(), default=0.0), by_stage, taken)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Plain data for JSON; a number that is not finite is null (a masked score, or NaN)."""
         return {
             "kind": self.kind,
             "layer": self.layer,
@@ -77,13 +78,14 @@ class Steps:
                     "formula": s.formula,
                     "example": s.example,
                     "per": s.per,
-                    "values": s.values.tolist(),
-                    "max_delta": s.delta,
+                    "values": plain(s.values),
+                    "max_delta": plain(s.delta),
                 }
                 for s in self.stages
             ],
             "notes": list(self.notes),
-            "max_delta": self.verify().max_delta,
+            "max_delta": plain(self.verify().max_delta),
+            "taken_from_model": list(self.verify().taken_from_model),
         }
 
 
@@ -114,20 +116,21 @@ def make_steps(
     """
     build = Builder(attention_map, head, query.index, keys)
     problem = attention_map.problem
-    q_model = problem.query[0, head, query.index].double()
-    k_model = problem.key[0, build.kv_head].double()
-    v_model = problem.value[0, build.kv_head].double()
+    vectors = Vectors(
+        problem.query[0, head, query.index].double(),
+        problem.key[0, build.kv_head].double(),
+        problem.value[0, build.kv_head].double(),
+    )
     if projections is not None and seen is not None and seen.query_input is not None:
-        q, k, v = project(build, projections, seen, q_model, k_model, v_model)
+        vectors = project(build, projections, seen, vectors)
     else:
         build.notes.append("the projections are not at hand: the steps begin at q, k and v")
         for name, values, per in (
-            ("query", q_model, "feature"),
-            ("key", k_model, "key, feature"),
-            ("value", v_model, "key, feature"),
+            ("query", vectors.q, "feature"),
+            ("key", vectors.k, "key, feature"),
+            ("value", vectors.v, "key, feature"),
         ):
             build.add(name, f"{name} as the model made it", name[0], "", values, per)
-        q, k, v = q_model, k_model, v_model
-    weights = weigh(build, q, k)
-    combine(build, weights, v, projections, seen, output)
+    weights, live = weigh(build, vectors.q, vectors.k)
+    combine(build, weights, live, vectors.v, projections, seen, output)
     return Steps(kind, layer, head, query, keys, tuple(build.stages), tuple(build.notes))

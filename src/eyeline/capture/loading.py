@@ -121,7 +121,7 @@ def _family(config: Any) -> Family:
 
 
 def _check_complete(folder: Path, network: Any, info: dict[str, Any]) -> None:
-    """transformers fills missing weights with random numbers; nobody shall look at those."""
+    """Refuse what lacks weights: transformers would put random numbers there."""
     missing = sorted(n for n in info["missing_keys"] if "pooler" not in n)  # which nothing reads
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

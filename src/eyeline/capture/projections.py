@@ -6,7 +6,7 @@ below lists the layouts; a module that fits none gives None, and steps then begi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -83,21 +83,14 @@ def find_projections(
     output = _output(model, module, name)
     if output is None:
         return None
-    norms = next(
-        (
-            pair
-            for names in _NORMS
-            if None not in (pair := tuple(getattr(module, n, None) for n in names))
-        ),
-        (),
-    )
-    for names in _SEPARATE:
-        parts = [getattr(module, n, None) for n in names]
-        if all(isinstance(p, nn.Module) for p in parts):
-            linears = [_linear(p) for p in parts]
-            if all(linear is not None for linear in linears):
-                return Projections(*linears, output, *norms)  # type: ignore[arg-type]
-    return _packed(module, output, num_heads, num_kv_heads)
+    found = _separate(module, output) or _packed(module, output, num_heads, num_kv_heads)
+    if found is None:
+        return None
+    for names in _NORMS:
+        norms = [getattr(module, n, None) for n in names]
+        if all(isinstance(norm, nn.Module) for norm in norms):
+            return replace(found, query_norm=norms[0], key_norm=norms[1])
+    return found
 
 
 @contextmanager
@@ -158,6 +151,14 @@ def _output(model: nn.Module, module: nn.Module, name: str) -> Linear | None:
     return _linear(dense) if isinstance(dense, nn.Module) else None
 
 
+def _separate(module: nn.Module, output: Linear) -> Projections | None:
+    for names in _SEPARATE:
+        query, key, value = (_linear(getattr(module, n, None)) for n in names)
+        if query is not None and key is not None and value is not None:
+            return Projections(query, key, value, output)
+    return None
+
+
 def _packed(
     module: nn.Module, output: Linear, num_heads: int, num_kv_heads: int
 ) -> Projections | None:
@@ -165,12 +166,13 @@ def _packed(
     if (packed := _linear(getattr(module, "c_attn", None))) is not None:  # GPT-2
         query = _linear(getattr(module, "q_attn", None))
         if query is not None and packed.weight.shape[0] == 2 * query.weight.shape[0]:
-            return Projections(query, *_split(packed, [1, 1]), output)
-        return Projections(*_split(packed, shares), output)
+            key, value = _split(packed, [1, 1])
+            return Projections(query, key, value, output)
+        return _in_three(packed, shares, output)
     for name in ("qkv_proj", "Wqkv"):  # Phi-3, ModernBERT
         packed = _linear(getattr(module, name, None))
         if packed is not None and packed.weight.shape[0] % sum(shares) == 0:
-            return Projections(*_split(packed, shares), output)
+            return _in_three(packed, shares, output)
     if (packed := _linear(getattr(module, "query_key_value", None))) is not None:  # GPT-NeoX
         # each head's q, k and v stand together: [heads, 3, width]
         width = packed.weight.shape[0] // (3 * num_heads)
@@ -178,8 +180,13 @@ def _packed(
         order = order.transpose(0, 1).flatten().to(packed.weight.device)
         bias = None if packed.bias is None else packed.bias[order]
         packed = Linear(packed.module, packed.weight[order], bias)
-        return Projections(*_split(packed, [1, 1, 1]), output)
+        return _in_three(packed, [1, 1, 1], output)
     return None
+
+
+def _in_three(packed: Linear, shares: list[int], output: Linear) -> Projections:
+    query, key, value = _split(packed, shares)
+    return Projections(query, key, value, output)
 
 
 def _split(packed: Linear, shares: list[int]) -> list[Linear]:

@@ -1,0 +1,146 @@
+"""Every stage of every head of every kind of model, against what the model computed."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+import _tiny_models as tiny
+from eyeline.readings import Reading, read
+
+ROTARY = {"query_rotary", "key_rotary"}
+ALWAYS = {"input", "query", "key", "value", "scores", "scaled", "mask", "weights"}
+ALWAYS |= {"weighted_sum", "concat", "output"}
+EXTRA = {
+    "opt": {"query_scaled"},
+    "llama": ROTARY,
+    "mistral": ROTARY,
+    "gemma2": ROTARY | {"softcap"},
+    "qwen3": ROTARY | {"query_norm", "key_norm"},
+    "olmo2": ROTARY | {"query_norm", "key_norm"},
+    "glm": ROTARY,
+    "gpt-neox": ROTARY,
+    "phi3": ROTARY,
+    "gpt-oss": ROTARY,
+}
+
+
+def reading_of(family: str) -> Reading:
+    target = tiny.TARGET if family in tiny.PAIRS else None
+    return read(tiny.TEXT, tiny.loaded(family), target=target)
+
+
+@pytest.mark.parametrize("family", tiny.MODELS)
+def test_steps_equal_the_model_in_every_head(family):
+    reading = reading_of(family)
+    for kind in reading.kinds:
+        rows = len(reading.query_tokens(kind))
+        for layer, seen in reading.maps(kind).items():
+            for head in range(seen.shape[1]):
+                steps = reading.steps(layer, head, (5 * head + 3) % rows, kind=kind)
+                check = steps.verify()
+                assert check.max_delta <= 1e-5, (kind, layer, head, check.by_stage)
+                assert check.taken_from_model == ()
+                expected = ALWAYS | EXTRA.get(family, set())
+                if family == "t5" and kind != "cross":
+                    expected = expected | {"bias"}
+                assert {s.name for s in steps.stages} == expected
+                assert {"value", "weights", "weighted_sum", "concat", "output"} <= set(
+                    check.by_stage
+                )
+
+
+@pytest.mark.parametrize("family", tiny.MODELS)
+def test_maps_equal_the_eager_weights(family):
+    reading = reading_of(family)
+    network = tiny.network(family)
+    network.set_attn_implementation("eager")
+    with torch.no_grad():
+        result = network(**reading._inputs, output_attentions=True)
+    names = {"encoder": "attentions", "decoder": "attentions", "cross": "cross_attentions"}
+    if family in tiny.PAIRS:
+        names |= {"encoder": "encoder_attentions", "decoder": "decoder_attentions"}
+    for kind in reading.kinds:
+        eager = getattr(result, names[kind])
+        assert len(eager) == len(reading.maps(kind)) == 2
+        for layer, seen in reading.maps(kind).items():
+            assert torch.allclose(seen.dense(), eager[layer], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "qwen3", "phi3", "gpt-oss"])
+def test_groups_are_explained(family):
+    notes = reading_of(family).steps(0, 3, 5).notes
+    assert any("head 3 reads key/value head 1" in note for note in notes)
+
+
+def test_the_mask_stage_hides_the_future_and_what_left_the_window():
+    steps = reading_of("mistral").steps(1, 0, 9)
+    hidden = [j for j, s in enumerate(steps["mask"].values.tolist()) if s == -torch.inf]
+    assert hidden == [j for j in range(len(steps.keys)) if not 6 <= j <= 9]
+    assert f"{len(hidden)} of {len(steps.keys)} keys hidden" in steps["mask"].title
+    assert steps["weights"].values[hidden].eq(0).all()
+
+
+def test_windows_alternate():
+    reading = reading_of("gemma2")
+    kept = [int(reading.steps(n, 0, 9)["mask"].values.isfinite().sum()) for n in (0, 1)]
+    assert kept == [4, 10]
+
+
+def test_the_sink_is_in_the_formula():
+    weights = reading_of("gpt-oss").steps(0, 1, 5)["weights"]
+    assert "e^sink" in weights.formula and float(weights.values.sum()) < 0.999
+
+
+def test_partial_rotation_leaves_the_rest():
+    steps = reading_of("gpt-neox").steps(0, 0, 9)
+    assert torch.equal(steps["query_rotary"].values[4:], steps["query"].values[4:])
+    assert not torch.equal(steps["query_rotary"].values[:4], steps["query"].values[:4])
+    assert "its first 4 numbers" in steps["query_rotary"].title
+
+
+@pytest.mark.parametrize("family", tiny.PAIRS)
+def test_cross_attention_looks_at_the_other_side(family):
+    reading = reading_of(family)
+    steps = reading.steps(1, 2, "animal", kind="cross")
+    assert [k.label for k in steps.keys] == [t.label for t in reading.tokens]
+    assert steps.query in reading.target_tokens
+    assert len(steps["weights"].values) == len(reading.tokens)
+
+
+def test_examples_hold_the_numbers():
+    steps = reading_of("bert").steps(0, 0, "it")
+    scaled = steps["scaled"]
+    top = int(steps["weights"].values.argmax())
+    assert f"{steps['scores'].values[top]:.4g} ÷ 2.828 = {scaled.values[top]:.4g}" == scaled.example
+    assert f"= {steps['weights'].values[top]:.4f}" in steps["weights"].example
+    with pytest.raises(KeyError, match="there are input, query"):
+        steps["nothing"]
+
+
+def test_json_holds_everything_and_nothing_that_json_cannot():
+    steps = reading_of("mistral").steps(0, 0, 9)
+    data = json.loads(json.dumps(steps.to_dict(), allow_nan=False))
+    assert [s["name"] for s in data["stages"]] == [s.name for s in steps.stages]
+    values = {s["name"]: s["values"] for s in data["stages"]}
+    assert values["weights"] == steps["weights"].values.tolist()
+    assert values["mask"][0] is None and values["mask"][9] is not None
+    assert data["max_delta"] == steps.verify().max_delta
+    assert data["taken_from_model"] == []
+
+
+def test_a_wrong_projection_is_noticed():
+    loaded = tiny.loaded("bert")
+    copy = dataclasses.replace(loaded, network=tiny.network("bert"))
+    reading = read(tiny.TEXT, copy)
+    attention = copy.network.encoder.layer[0].attention.self
+    original = attention.query.forward
+    attention.query.forward = lambda x: original(x) + 1
+    try:
+        steps = reading.steps(0, 0, 3)
+    finally:
+        del attention.query.forward
+    assert steps.verify().taken_from_model == ("query_adjusted",)
+    assert any("does not know" in note for note in steps.notes)
+    assert steps.verify().max_delta <= 1e-5  # from there on it is the model's arithmetic

@@ -265,11 +265,13 @@ def _relative_positions(tile: Tile, offset: int, device: torch.device) -> Int[Te
     """Key minus query position of a tile's `rows + cols - 1` diagonals, bottom-left first."""
     _, _, rows, cols = tile.shape
     first = tile.cols.start - (tile.rows.stop - 1 + offset)
-    return torch.arange(first, first + rows + cols - 1, device=device)
+    return torch.arange(first, first + max(rows + cols - 1, 0), device=device)
 
 
 def _toeplitz(diagonals: Float[Tensor, "heads diagonals"], tile: Tile) -> TileFloat:
     """Spread one number per diagonal over the tile."""
+    if 0 in tile.shape:
+        return diagonals.new_zeros(1, diagonals.shape[0], *tile.shape[2:])
     windows = diagonals.unfold(-1, tile.shape[3], 1)  # row r is the window that starts at rows-1-r
     return windows.flip(-2)[None]
 

@@ -144,7 +144,9 @@ class Panels:
     def fold(self, tensor: Tensor, rows: slice) -> Tensor:
         """Rows of a `[B, H, L, D]` tensor as `[N, M, D]`, in the computing dtype."""
         part = tensor[self.batch, self.heads, rows].to(self.dtype)
-        return part.reshape(self.key_NSD.shape[0], -1, tensor.shape[-1])
+        b, h, r, width = part.shape
+        n = self.key_NSD.shape[0]
+        return part.reshape(n, b * h * r // max(n, 1), width)
 
     def unfold(self, folded: Tensor, rows: slice) -> Tensor:
         """`[N, M, X]` back to `[B, H, L, X]`."""
@@ -187,10 +189,13 @@ class Panels:
         for cols in span.partial:
             mask = self.problem.mask.tile(tile._replace(cols=cols), scores.device)  # type: ignore[union-attr]
             begin = cols.start - span.cols.start
+            part = scores[..., begin : begin + cols.stop - cols.start]
+            if self.problem.biases:  # a bias may overflow where it is hidden: inf - inf is NaN
+                part.masked_fill_(~mask, -torch.inf)
+                continue
             # adding 0 or -inf is several times faster than masked_fill where the mask broadcasts
             hide = torch.zeros(mask.shape, dtype=self.dtype, device=scores.device)
-            hide.masked_fill_(~mask, -torch.inf)
-            scores[..., begin : begin + cols.stop - cols.start].add_(hide)
+            part.add_(hide.masked_fill_(~mask, -torch.inf))
         return Scores(out, None, None)
 
     def sink_column(self, rows: slice) -> Tensor:

@@ -35,7 +35,10 @@ def attend(problem: Problem) -> tuple[Tensor, Tensor]:
     if problem.dropout_p > 0:
         weights_BHLS = drop_(weights_BHLS.clone(), problem, problem.whole())
     value_BHSV = clean.value.repeat_interleave(problem.group, 1).to(weights_BHLS.dtype)
-    return (weights_BHLS @ value_BHSV).to(problem.query.dtype), logsumexp_BHL.detach()
+    output_BHLV = weights_BHLS @ value_BHSV
+    # not a multiplication: a NaN gradient that comes into a row that saw nothing must end here
+    output_BHLV = output_BHLV.masked_fill((logsumexp_BHL == -torch.inf)[..., None], 0)
+    return output_BHLV.to(problem.query.dtype), logsumexp_BHL.detach()
 
 
 def weights(problem: Problem, *, use_value: bool = True) -> tuple[Tensor, Tensor]:
@@ -78,7 +81,7 @@ def measure(problem: Problem, wants: Wants) -> Statistics:
     if wants.top_k:
         result.top_k = _top_k(problem, weights_BHLS, wants.top_k)
     if wants.entropy:
-        result.entropy = -torch.special.xlogy(weights_BHLS, weights_BHLS).sum(-1)
+        result.entropy = torch.special.entr(weights_BHLS).sum(-1)
     if wants.received:
         result.received = weights_BHLS.sum(-2)
     if wants.pooled is not None:

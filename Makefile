@@ -25,7 +25,7 @@ lint: init
 	$(BIN)/lint-imports
 
 types: init
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 slow: init
 	$(BIN)/pytest -m slow

@@ -129,7 +129,7 @@ MUTANTS = [
     # maps
     Mutant("window_head_shift", "impl/_windows.py", "weights[:, h - heads.start : stop - heads.start]", "weights[:, : stop - h]"),
     Mutant("select_wrong_kv_head", "impl/_windows.py", "kv = [h // group for h in picked]", "kv = [h % problem.key.shape[1] for h in picked]"),
-    Mutant("negative_index", "maps.py", "return number % size", "return abs(number) % size"),
+    Mutant("negative_index", "_map_index.py", "return number % size", "return abs(number) % size"),
     Mutant("stale_map_shown", "maps.py", "self._versions is not None and _versions", "False and _versions"),
 ]  # fmt: skip
 

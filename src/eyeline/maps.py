@@ -16,6 +16,7 @@ from torch import Tensor
 
 from eyeline import _map_files
 from eyeline import impl as implementations
+from eyeline._map_index import check_index, expand_ellipsis, needed_span
 from eyeline._types import Tile
 from eyeline.impl import _windows
 from eyeline.impl._problem import Problem
@@ -98,10 +99,10 @@ class AttentionMap:
         """The lazy map of one batch item, one head, or both; it stays 4-D."""
         tile = self.problem.whole()
         if batch is not None:
-            index = _index(batch, self.shape[0], "batch item")
+            index = check_index(batch, self.shape[0], "batch item")
             tile = tile._replace(batch=slice(index, index + 1))
         if head is not None:
-            index = _index(head, self.shape[1], "head")
+            index = check_index(head, self.shape[1], "head")
             tile = tile._replace(heads=slice(index, index + 1))
         part = AttentionMap(
             _windows.select(self.problem, tile.batch, tile.heads),
@@ -120,10 +121,10 @@ class AttentionMap:
             MemoryError: The result would exceed `DENSE_LIMIT`; use `select` for a lazy head.
         """
         self._check_unchanged()
-        index = _expand_ellipsis(index if isinstance(index, tuple) else (index,))
+        index = expand_ellipsis(index if isinstance(index, tuple) else (index,))
         spans, inner = [], []
         for dim, (one, size) in enumerate(zip(index, self.shape, strict=True)):
-            span, rest = _span(one, size, dim)
+            span, rest = needed_span(one, size, dim)
             spans.append(span)
             inner.append(rest)
         tile = Tile(*spans)
@@ -345,52 +346,6 @@ def _versions(problem: Problem) -> tuple[int, ...] | None:
         return problem.query._version, problem.key._version
     except RuntimeError:  # inference tensors keep no count
         return None
-
-
-def _index(number: int, size: int, what: str) -> int:
-    if not -size <= number < size:
-        raise IndexError(f"{what} {number} does not exist: there are {size}, counted from 0")
-    return number % size
-
-
-def _expand_ellipsis(index: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Replace `...` and missing trailing dimensions by full slices."""
-    if any(i is None or isinstance(i, bool) for i in index):
-        raise TypeError(
-            "an AttentionMap takes integers, slices, `...` and index lists, no new axes"
-        )
-    dots = [n for n, i in enumerate(index) if i is Ellipsis]
-    if len(dots) > 1 or len(index) - len(dots) > 4:
-        raise IndexError("an AttentionMap has 4 dimensions: [batch, head, query, key]")
-    at = dots[0] if dots else len(index)
-    missing = (slice(None),) * (4 - (len(index) - len(dots)))
-    return index[:at] + missing + index[at + len(dots) :]
-
-
-def _span(index: Any, size: int, dim: int) -> tuple[slice, Any]:
-    """The range of one dimension that has to be computed, and the index within that range."""
-    name = ("batch item", "head", "query", "key")[dim]
-    if isinstance(index, slice):
-        chosen = range(size)[index]
-        if len(chosen) == 0:
-            return slice(0, 0), slice(None)
-        low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
-        if chosen.step < 0:
-            raise ValueError("an AttentionMap takes slices with a positive step, as torch does")
-        return slice(low, high + 1), slice(None, None, chosen.step)
-    if isinstance(index, list | Tensor) and not (isinstance(index, Tensor) and index.dim() == 0):
-        wanted = torch.as_tensor(index)
-        if wanted.dtype == torch.bool:
-            wanted = wanted.nonzero()[:, 0]
-        if wanted.numel() == 0:
-            return slice(0, 0), wanted.long()
-        for extreme in (int(wanted.min()), int(wanted.max())):
-            _index(extreme, size, name)
-        wanted = wanted % size
-        low = int(wanted.min())
-        return slice(low, int(wanted.max()) + 1), wanted - low
-    number = _index(int(index), size, name)
-    return slice(number, number + 1), 0
 
 
 def _bytes(size: float) -> str:

@@ -1,5 +1,18 @@
-"""`python -m eyeline`."""
+"""Where the command starts: nothing is imported before Ctrl-C is taken care of."""
 
-from eyeline.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; an interrupt, even during imports, ends it with 130 and one line."""
+    try:
+        from eyeline.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        print("eyeline: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """What every test file shares: helpers are importable, a contract runs per implementation."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # `import _oracle`, whatever the import mode
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # workers share the cores; threads that wait for each other's turn take several times as long
+    torch.set_num_threads(
+        max((os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1)
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

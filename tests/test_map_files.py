@@ -57,11 +57,11 @@ def test_a_file_holds_no_weights(tmp_path):
 
 
 def test_several_maps_and_a_note(tmp_path):
-    maps = {n: (m.problem, m.logsumexp) for n, m in (("x", observed()), ("y", observed()))}
+    maps = {n: (m.problem, m.normalizer) for n, m in (("x", observed()), ("y", observed()))}
     _map_files.save(maps, tmp_path / "a", extra={"tokens": ["a", "b"]})
     loaded, extra = _map_files.load_extra(tmp_path / "a")
     assert list(loaded) == ["x", "y"] and extra == {"tokens": ["a", "b"]}
-    assert torch.equal(loaded["y"][1], maps["y"][1])
+    assert torch.equal(loaded["y"][1].total, maps["y"][1].total)
 
 
 def _header(path, change):
@@ -81,7 +81,7 @@ def _header(path, change):
     [
         (lambda item, _: item.pop("query"), "damaged"),
         (lambda item, _: item.update(key="map/nothing"), "damaged"),
-        (lambda item, _: item.update(logsumexp="map/query"), "damaged.*logsumexp is"),
+        (lambda item, _: item.update(total="map/query"), "damaged.*total is"),
         (lambda item, _: item["mask"].update(rule="Evil"), "damaged"),
         (lambda item, _: item["mask"].update(extra=1), "damaged"),
         (

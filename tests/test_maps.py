@@ -27,7 +27,7 @@ def exact(seen) -> _oracle.Answer:
 def test_what_it_says_about_itself(seen):
     assert seen.shape == (2, 4, 12, 20) and seen.numel() == 2 * 4 * 12 * 20
     assert seen.dtype == torch.float32
-    floats = 2 * 4 * 12 * 8 + 2 * (2 * 2 * 20 * 8) + 2 * 4 * 12
+    floats = 2 * 4 * 12 * 8 + 2 * (2 * 2 * 20 * 8) + 2 * (2 * 4 * 12)
     assert seen.nbytes == 4 * floats
     full = f"{seen.numel() * 4 / 1000:.3g} kB"
     assert repr(seen) == (

@@ -45,11 +45,8 @@ def run(attend, tensors, options, dtype, upstream):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_sample_is_as_exact_as_torch(impl, dtype, request):
+def test_every_sample_is_as_exact_as_torch(impl, dtype):
     """Errors against float64, by contract N7 with torch's own test suite's floor."""
-    if impl == "tiled" and dtype != torch.float64:
-        reason = "known bug: dP - delta cancels badly where the weights are peaked"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     for number, sample in enumerate(samples(dtype)):
         tensors, options = arguments(sample)
         options["dropout_p"] = 0.0

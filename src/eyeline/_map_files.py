@@ -17,10 +17,11 @@ from torch import Tensor
 from eyeline._errors import EyelineError
 from eyeline.biases import Alibi, Bias, RelativeBias, TensorBias
 from eyeline.impl._problem import Problem
+from eyeline.impl._statistics import Normalizer
 from eyeline.masks import Mask, rules
 from eyeline.masks import base as algebra
 
-FORMAT = "eyeline-maps-1"
+FORMAT = "eyeline-maps-2"
 PREDICATE_LIMIT = 64 * 2**20
 """A mask given as a function cannot be written; up to so many cells it is written out instead."""
 
@@ -33,11 +34,11 @@ _MASKS: dict[str, type] = {
 }
 
 
-def save(maps: dict[str, tuple[Problem, Tensor]], path: Path, extra: Any = None) -> None:
-    """Write problems and their logsumexp under their names; the file appears whole or not at all.
+def save(maps: dict[str, tuple[Problem, Normalizer]], path: Path, extra: Any = None) -> None:
+    """Write problems and their normalizers under their names; the file appears whole or not at all.
 
     Args:
-        maps: Name → (problem, logsumexp).
+        maps: Name → (problem, maximum and sum of each row).
         path: Where to.
         extra: Anything JSON can hold, returned by `load_extra`.
     """
@@ -48,12 +49,12 @@ def save(maps: dict[str, tuple[Problem, Tensor]], path: Path, extra: Any = None)
     write_atomically(path, data)
 
 
-def load(path: Path) -> dict[str, tuple[Problem, Tensor]]:
+def load(path: Path) -> dict[str, tuple[Problem, Normalizer]]:
     """Read what `save` wrote."""
     return load_extra(path)[0]
 
 
-def load_extra(path: Path) -> tuple[dict[str, tuple[Problem, Tensor]], Any]:
+def load_extra(path: Path) -> tuple[dict[str, tuple[Problem, Normalizer]], Any]:
     """Read what `save` wrote, and its `extra`.
 
     Raises:
@@ -92,7 +93,9 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def _describe(name: str, problem: Problem, logsumexp: Tensor, tensors: dict[str, Tensor]) -> dict:
+def _describe(
+    name: str, problem: Problem, normalizer: Normalizer, tensors: dict[str, Tensor]
+) -> dict:
     def keep(part: str, tensor: Tensor) -> str:
         key = f"{name}/{part}"
         tensors[key] = tensor.detach().cpu().contiguous().clone()
@@ -102,7 +105,8 @@ def _describe(name: str, problem: Problem, logsumexp: Tensor, tensors: dict[str,
         "query": keep("query", problem.query),
         "key": keep("key", problem.key),
         "value": keep("value", problem.value),
-        "logsumexp": keep("logsumexp", logsumexp),
+        "maximum": keep("maximum", normalizer.maximum),
+        "total": keep("total", normalizer.total),
         "scale": problem.scale,
         "softcap": problem.softcap,
         "sinks": None if problem.sinks is None else keep("sinks", problem.sinks),
@@ -145,7 +149,7 @@ def _bias(bias: Bias, keep: Any, name: str) -> dict:
     return described
 
 
-def _restore(item: dict, tensors: dict[str, Tensor]) -> tuple[Problem, Tensor]:
+def _restore(item: dict, tensors: dict[str, Tensor]) -> tuple[Problem, Normalizer]:
     problem = Problem(
         tensors[item["query"]],
         tensors[item["key"]],
@@ -160,10 +164,11 @@ def _restore(item: dict, tensors: dict[str, Tensor]) -> tuple[Problem, Tensor]:
         problem.mask.check(*problem.shape)
     for bias in problem.biases:
         bias.check(*problem.shape)
-    logsumexp = tensors[item["logsumexp"]]
-    if logsumexp.shape != problem.shape[:3]:
-        raise ValueError(f"logsumexp is {list(logsumexp.shape)}, expected {problem.shape[:3]}")
-    return problem, logsumexp
+    normalizer = Normalizer(tensors[item["maximum"]], tensors[item["total"]])
+    for name, found in normalizer._asdict().items():
+        if found.shape != problem.shape[:3]:
+            raise ValueError(f"{name} is {list(found.shape)}, expected {problem.shape[:3]}")
+    return problem, normalizer
 
 
 def _mask(item: dict, tensors: dict[str, Tensor]) -> Mask:

@@ -127,14 +127,14 @@ def observe(
         t.requires_grad for t in problem.differentiable
     )
     if measure is None or needs_gradient:
-        output, logsumexp = chosen.attend(problem)
-        seen = AttentionMap(problem, logsumexp, impl=impl)
+        output, normalizer = chosen.attend(problem)
+        seen = AttentionMap(problem, normalizer, impl=impl)
         if measure is not None:
             seen.take(measure)
     else:
         statistics = chosen.measure(problem, measure.wants(output=True))
         output = statistics.output
-        seen = AttentionMap(problem, statistics.logsumexp, impl=impl)
+        seen = AttentionMap(problem, statistics.normalizer, impl=impl)
         seen.remember(measure, statistics)
     return output.reshape(shape), seen
 

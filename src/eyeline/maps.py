@@ -1,7 +1,8 @@
 """`AttentionMap`: the `[batch, num_heads, q_len, kv_len]` weights that are never stored.
 
-It keeps query, key, mask, bias, scale and the log-sum-exp of each row, O(n·d), and computes exactly
-what is asked: a cell, a row, a tile at any zoom, the largest weights, entropy, attention received.
+It keeps query, key, mask, bias, scale and the maximum and sum of each row, O(n·d), and computes
+exactly what is asked: a cell, a row, a tile at any zoom, the largest weights, entropy, attention
+received.
 """
 
 import math
@@ -20,7 +21,15 @@ from eyeline._map_index import check_index, expand_ellipsis, needed_span
 from eyeline._types import Tile
 from eyeline.impl import _windows
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Pooling, Reduce, Statistics, TopK, Wants, pool_dense
+from eyeline.impl._statistics import (
+    Normalizer,
+    Pooling,
+    Reduce,
+    Statistics,
+    TopK,
+    Wants,
+    pool_dense,
+)
 
 __all__ = ["AttentionMap", "Measure", "TopK"]
 
@@ -65,15 +74,20 @@ class AttentionMap:
     raises rather than show weights that never were.
     """
 
-    def __init__(self, problem: Problem, logsumexp: Tensor, impl: str = "auto") -> None:
+    def __init__(self, problem: Problem, normalizer: Normalizer, impl: str = "auto") -> None:
         self.problem = replace(
-            problem.with_tensors(tuple(t.detach() for t in problem.differentiable)),
+            problem.detached(),
             dropout_p=0.0,  # the map shows what softmax gave, before dropout
         )
-        self.logsumexp: Float[Tensor, "batch num_heads q_len"] = logsumexp.detach()
+        self.normalizer = normalizer
         self._impl = impl
         self._known: dict[Any, Any] = {}
         self._versions = _versions(self.problem)
+
+    @property
+    def logsumexp(self) -> Float[Tensor, "batch num_heads q_len"]:
+        """Natural logarithm of each row's sum of exponentials; -inf where a query sees nothing."""
+        return self.normalizer.logsumexp
 
     @property
     def shape(self) -> torch.Size:
@@ -88,7 +102,7 @@ class AttentionMap:
     @property
     def nbytes(self) -> int:
         """Bytes that the map keeps alive; the dense weights would take `numel() * itemsize`."""
-        tensors = (self.problem.query, self.problem.key, self.problem.value, self.logsumexp)
+        tensors = (self.problem.query, self.problem.key, self.problem.value, *self.normalizer)
         return sum(t.numel() * t.element_size() for t in tensors)
 
     def numel(self) -> int:
@@ -106,7 +120,7 @@ class AttentionMap:
             tile = tile._replace(heads=slice(index, index + 1))
         part = AttentionMap(
             _windows.select(self.problem, tile.batch, tile.heads),
-            self.logsumexp[tile.batch, tile.heads],
+            self.normalizer.part(tile.batch, tile.heads),
             impl=self._impl,
         )
         part._versions = self._versions  # a copy cannot tell that its source has changed
@@ -181,7 +195,7 @@ class AttentionMap:
             chosen = implementations.choose(self._impl, self.problem)
             self.remember(missing, chosen.measure(self.problem, missing))
         return Statistics(
-            logsumexp=self.logsumexp,
+            normalizer=self.normalizer,
             top_k=self._stored_top_k(wants.top_k) if wants.top_k else None,
             entropy=self._known["entropy"] if wants.entropy else None,
             received=self._known["received"] if wants.received else None,
@@ -262,7 +276,7 @@ class AttentionMap:
             spans.append(slice(number * side, min((number + 1) * side, length)))
         tile = self.problem.whole()._replace(rows=spans[0], cols=spans[1])
         height, width = (-(-(s.stop - s.start) // pixel) for s in spans)
-        result = self.logsumexp.new_zeros(*self.shape[:2], height, width)
+        result = self.normalizer.total.new_zeros(*self.shape[:2], height, width)
         kind: Reduce = "max" if reduce == "max" else "sum"
         col_cell = torch.arange(spans[1].stop - spans[1].start) // pixel
         for part, weights in self.stream(tile):
@@ -284,18 +298,17 @@ class AttentionMap:
     def stream(self, tile: Tile | None = None) -> Iterator[tuple[Tile, Tensor]]:
         """The weights of a tile piece by piece: row blocks of a few heads, never all at once."""
         self._check_unchanged()
-        yield from _windows.stream(self.problem, self.logsumexp, tile or self.problem.whole())
+        yield from _windows.stream(self.problem, self.normalizer, tile or self.problem.whole())
 
     def save(self, path: str | Path) -> None:
         """Write the map (not the weights: O(n·d)) to a safetensors file, atomically."""
         self._check_unchanged()
-        _map_files.save({"map": (self.problem, self.logsumexp)}, Path(path))
+        _map_files.save({"map": (self.problem, self.normalizer)}, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> "AttentionMap":
         """Read a map that `save` wrote."""
-        problem, logsumexp = _map_files.load(Path(path))["map"]
-        return cls(problem, logsumexp)
+        return cls(*_map_files.load(Path(path))["map"])
 
     def __repr__(self) -> str:
         batch, heads, q_len, kv_len = self.shape
@@ -303,12 +316,12 @@ class AttentionMap:
         if self.problem.mask is not None:
             parts.append(str(self.problem.mask))
         parts += [str(b) for b in self.problem.biases]
-        full = _bytes(self.numel() * self.logsumexp.element_size())
+        full = _bytes(self.numel() * self.dtype.itemsize)
         return f"AttentionMap({', '.join(parts)}; {_bytes(self.nbytes)} instead of {full})"
 
     def _window(self, tile: Tile) -> Tensor:
-        result = self.logsumexp.new_zeros(tile.shape)
-        for part, weights in _windows.stream(self.problem, self.logsumexp, tile):
+        result = self.normalizer.total.new_zeros(tile.shape)
+        for part, weights in _windows.stream(self.problem, self.normalizer, tile):
             rows = slice(part.rows.start - tile.rows.start, part.rows.stop - tile.rows.start)
             b = slice(part.batch.start - tile.batch.start, part.batch.stop - tile.batch.start)
             h = slice(part.heads.start - tile.heads.start, part.heads.stop - tile.heads.start)
@@ -318,15 +331,14 @@ class AttentionMap:
     def _stored_top_k(self, k: int) -> TopK | None:
         known = self._known.get("top_k")
         if k == 0:
-            return TopK(
-                self.logsumexp[..., None][..., :0], self.logsumexp[..., None][..., :0].long()
-            )
+            nothing = self.normalizer.total[..., None][..., :0]
+            return TopK(nothing, nothing.long())
         if known is None or known.values.shape[-1] < min(k, self.shape[3]):
             return None
         return TopK(known.values[..., :k], known.indices[..., :k])
 
     def _refuse_beyond(self, limit: int, tile: Tile, what: str) -> None:
-        size = math.prod(tile.shape) * self.logsumexp.element_size()
+        size = math.prod(tile.shape) * self.dtype.itemsize
         if size > limit:
             raise MemoryError(
                 f"{what} would take {_bytes(size)}, the limit is {_bytes(limit)}: ask for rows, "

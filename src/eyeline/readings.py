@@ -16,6 +16,7 @@ from eyeline.capture.projections import find_projections, listen
 from eyeline.capture.recording import Maps
 from eyeline.heads import HeadReport, census
 from eyeline.impl._problem import Problem
+from eyeline.impl._statistics import Normalizer
 from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
@@ -223,7 +224,7 @@ class Reading:
     def save(self, path: str | Path) -> None:
         """Write the reading (text, tokens, maps, predictions; not the model) to safetensors."""
         maps = {
-            f"{kind}/{layer}": (m.problem, m.logsumexp)
+            f"{kind}/{layer}": (m.problem, m.normalizer)
             for kind in self.kinds
             for layer, m in self.maps(kind).items()
         }
@@ -254,7 +255,7 @@ class Reading:
 
     @classmethod
     def _restore(
-        cls, maps: dict[str, tuple[Problem, torch.Tensor]], extra: dict[str, Any]
+        cls, maps: dict[str, tuple[Problem, Normalizer]], extra: dict[str, Any]
     ) -> "Reading":
         reading = cls.__new__(cls)
         reading.text, reading.model, reading.source = extra["text"], extra["model"], extra["source"]
@@ -271,9 +272,9 @@ class Reading:
         ]
         reading._loaded, reading._inputs, reading._names = None, {}, {}
         found = {}
-        for name, (problem, logsumexp) in maps.items():
+        for name, (problem, normalizer) in maps.items():
             kind, _, layer = name.partition("/")
-            found[kind, int(layer)] = AttentionMap(problem, logsumexp)
+            found[kind, int(layer)] = AttentionMap(problem, normalizer)
         reading._set_maps(found)
         return reading
 

@@ -13,9 +13,9 @@ from eyeline.impl._statistics import Pooling, Wants
 def test_two_keys_by_hand():
     q, k = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[math.log(3), 5.0], [0.0, 7.0]]]])
     v = torch.tensor([[[[8.0], [4.0]]]])
-    weights, logsumexp = reference.weights(Problem(q, k, v, scale=1.0))
+    weights, normalizer = reference.weights(Problem(q, k, v, scale=1.0))
     torch.testing.assert_close(weights, torch.tensor([[[[0.75, 0.25]]]]))
-    torch.testing.assert_close(logsumexp, torch.tensor([[[math.log(4)]]]))
+    torch.testing.assert_close(normalizer.logsumexp, torch.tensor([[[math.log(4)]]]))
     output, _ = reference.attend(Problem(q, k, v, scale=1.0))
     torch.testing.assert_close(output, torch.tensor([[[[7.0]]]]))
     half, _ = reference.attend(Problem(q, k, v, scale=0.5))

@@ -20,7 +20,7 @@ def test_pieces_cover_the_tile_once(seen, heads):
     dense = _dense(seen)
     tile = Tile(slice(0, 2), slice(*heads), slice(1, 8), slice(3, 10))
     count = torch.zeros(dense.shape)
-    for part, weights in _windows.stream(seen.problem, seen.logsumexp, tile):
+    for part, weights in _windows.stream(seen.problem, seen.normalizer, tile):
         assert weights.shape == part.shape
         torch.testing.assert_close(weights, dense[part])
         count[part] += 1
@@ -37,7 +37,7 @@ def _dense(seen):
 
 def test_an_empty_tile_has_no_pieces(seen):
     tile = seen.problem.whole()._replace(rows=slice(3, 3))
-    assert list(_windows.stream(seen.problem, seen.logsumexp, tile)) == []
+    assert list(_windows.stream(seen.problem, seen.normalizer, tile)) == []
 
 
 @pytest.mark.parametrize("heads", [(0, 6), (4, 5), (2, 3)])

@@ -6,6 +6,7 @@ zero (so that `0 · NaN` cannot leak out of a masked position), and rows that re
 them, or whose own scores overflow, are set to NaN afterwards.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,11 +19,16 @@ from eyeline.impl._problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Hazards:
-    """Which queries and keys hold a non-finite number."""
+    """Which queries and keys hold a non-finite number, and what values must be multiplied by.
+
+    `shrink` is a power of two: with it a sum of values that is not divided by its weights yet
+    cannot overflow, and no digit is lost when the mean is multiplied back.
+    """
 
     bad_query: Bool[Tensor, "batch num_heads q_len"]
     bad_key: Bool[Tensor, "batch num_kv_heads kv_len"]
     group: int
+    shrink: float = 1.0
 
     def bad_cells(self, tile: Tile, live: Tensor, scores: Tensor) -> Tensor:
         """Live cells whose query, key, value or score is not finite, as wide as the tile."""
@@ -47,7 +53,8 @@ def find_hazards(
     q, k, v = _magnitude(query), _magnitude(key), _magnitude(value) if use_value else 0.0
     d = 0.0 if output_gradient is None else _magnitude(output_gradient)
     largest_score = abs(problem.scale) * max(q * k, q, k) * max(query.shape[-1], 1)
-    largest_output = v * max(problem.value.shape[-1] * d, 1.0)
+    kv_len = max(key.shape[2], 1)
+    largest_output = v * max(problem.value.shape[-1] * d, kv_len)
     # written so that a NaN magnitude fails it
     if largest_score < limit and largest_output < limit:
         return problem, None
@@ -55,14 +62,17 @@ def find_hazards(
     finite_q, finite_k = torch.isfinite(query), torch.isfinite(key)
     bad_key = ~finite_k.all(-1)
     clean = replace(problem, query=_zeroed(query, finite_q), key=_zeroed(key, finite_k))
+    shrink = 1.0
     if use_value:
         finite_v = torch.isfinite(value)
         bad_key = bad_key | ~finite_v.all(-1)
         clean = replace(clean, value=_zeroed(value, finite_v))
+        if output_gradient is None and _magnitude(clean.value) * kv_len >= limit:
+            shrink = 2.0 ** -(math.ceil(math.log2(kv_len)) + 2)
     bad_query = ~finite_q.all(-1)
     if not torch.isfinite(torch.tensor(problem.scale)):
         bad_query = torch.ones_like(bad_query)
-    return clean, Hazards(bad_query, bad_key, problem.group)
+    return clean, Hazards(bad_query, bad_key, problem.group, shrink)
 
 
 class _ZeroWhereBad(torch.autograd.Function):

@@ -59,6 +59,10 @@ class Problem:
         sinks = None if self.sinks is None else rest[-1]
         return replace(self, query=query, key=key, value=value, biases=biases, sinks=sinks)
 
+    def detached(self) -> "Problem":
+        """The same problem outside of any autograd graph."""
+        return self.with_tensors(tuple(t.detach() for t in self.differentiable))
+
     def whole(self) -> Tile:
         """The tile that covers all of the weights."""
         return Tile.whole(*self.shape)

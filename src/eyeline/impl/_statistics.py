@@ -10,6 +10,39 @@ from torch import Tensor
 Reduce = Literal["sum", "max", "mean"]
 
 
+class Normalizer(NamedTuple):
+    """What turns the scores of a row into weights: `exp(score - maximum) / total`.
+
+    Two numbers rather than their logsumexp: in float32 a row at -1e9 (where padding ends up) has no
+    digits left for log(total), and its weights would sum to n instead of 1.
+
+    Attributes:
+        maximum: Largest live score of each row, a sink among them; -inf where a query sees nothing.
+        total: Sum of `exp(score - maximum)`; 0 where a query sees nothing.
+    """
+
+    maximum: Float[Tensor, "batch num_heads q_len"]
+    total: Float[Tensor, "batch num_heads q_len"]
+
+    @property
+    def logsumexp(self) -> Float[Tensor, "batch num_heads q_len"]:
+        """Natural logarithm of each row's sum of exponentials; -inf where a query sees nothing."""
+        return self.maximum + torch.log(self.total)
+
+    def weights(self, scores: Float[Tensor, "batch num_heads q_len n"]) -> Tensor:
+        """Weights of scores; 0 in rows that see nothing. `scores` is overwritten."""
+        nothing = self.total == 0
+        maximum = self.maximum.masked_fill(nothing, 0)[..., None]
+        # scores computed in another shape may pass the maximum by a rounding, which is large
+        # where scores are: a weight never exceeds 1 / total
+        shifted = scores.sub_(maximum).clamp_(max=0)
+        return shifted.exp_().div_(self.total.masked_fill(nothing, 1)[..., None])
+
+    def part(self, *index: slice) -> "Normalizer":
+        """Some batch items, heads and rows."""
+        return Normalizer(self.maximum[index], self.total[index])
+
+
 class TopK(NamedTuple):
     """The k largest weights of each query, largest first, ties to the lower key index.
 
@@ -43,7 +76,7 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Wants:
-    """Which statistics to compute; logsumexp always comes with them."""
+    """Which statistics to compute; the normalizer always comes with them."""
 
     top_k: int = 0
     entropy: bool = False
@@ -61,8 +94,7 @@ class Statistics:
     """Answers in the computing dtype; None where nothing was asked.
 
     Attributes:
-        logsumexp: Natural logarithm of each row's sum of exponentials (sinks among them),
-            `[batch, num_heads, q_len]`; -inf where a query sees nothing.
+        normalizer: Maximum and sum of each row, `[batch, num_heads, q_len]` each.
         top_k: The largest weights and their keys.
         entropy: `-sum w log w` of each row in nats, `[batch, num_heads, q_len]`.
         received: Sum of each column, `[batch, num_heads, kv_len]`.
@@ -70,12 +102,17 @@ class Statistics:
         output: The attention output, `[batch, num_heads, q_len, value_dim]`.
     """
 
-    logsumexp: Tensor
+    normalizer: Normalizer
     top_k: TopK | None = None
     entropy: Tensor | None = None
     received: Tensor | None = None
     pooled: Tensor | None = None
     output: Tensor | None = None
+
+    @property
+    def logsumexp(self) -> Tensor:
+        """Natural logarithm of each row's sum of exponentials, `[batch, num_heads, q_len]`."""
+        return self.normalizer.logsumexp
 
 
 def cells(length: int, count: int, start: int = 0, stop: int | None = None) -> Tensor:

@@ -68,3 +68,27 @@ def exponentiate_(
         moments.view(*shape, 1) if entropy else None,
         None if best is None else (best[0].reshape(*shape, k), best[1].reshape(*shape, k)),
     )
+
+
+def softmax_gradient_(grad_weights: Tensor, weights: Tensor, norm: Tensor) -> Tensor:
+    """Turn the gradient of the weights, dP, into that of the scores, `E (dP - D)`, in place.
+
+    Args:
+        grad_weights: dP, `[N, M, S]`, contiguous.
+        weights: E, the weights before they are divided by their sum, of the same shape.
+        norm: What E must be multiplied by to be the weights, `[N, M, 1]`.
+
+    Returns:
+        D, the mean of dP under the weights, `[N, M, 1]`.
+    """
+    columns = weights.shape[-1]
+    grads, flat, norms = grad_weights.view(-1, columns), weights.view(-1, columns), norm.view(-1, 1)
+    means = torch.empty_like(norms)
+    each = max(STRIP_NUMBERS // columns, 1)
+    scratch = flat.new_empty(min(each, flat.shape[0]), columns)
+    for start in range(0, flat.shape[0], each):
+        rows = slice(start, min(start + each, flat.shape[0]))
+        products = torch.mul(flat[rows], grads[rows], out=scratch[: rows.stop - rows.start])
+        mean = torch.sum(products, -1, keepdim=True, out=means[rows]).mul_(norms[rows])
+        grads[rows].sub_(mean).mul_(flat[rows])
+    return means.view(norm.shape)

@@ -1,13 +1,18 @@
-"""Gradients of tiled attention: each panel is recomputed from logsumexp, none is kept.
+"""Gradients of tiled attention: each panel of weights is computed once more, none is kept.
 
-With P the weights, dO the gradient of the output and D = rowsum(dO * O):
+With P the weights, dO the gradient of the output and D = rowsum(P * dP):
 
     dV = P^T dO        dP = dO V^T        dS = P * (dP - D)        dbias = dS
     dQ = scale * dS' K        dK = scale * dS'^T Q        with dS' = dS through the soft-cap
     dsink[h] = -sum over rows of p_sink * D
 
+The panel holds E = P l with l the sum of the row: dO is divided by l instead, so that no pass over
+the panel is needed for it.
+
 References:
-    Dao et al. 2022, appendix B.2 and B.4, arXiv:2205.14135.
+    Dao et al. 2022, appendix B.2 and B.4, arXiv:2205.14135. Differs: D = rowsum(dO * O) there. The
+    two are equal on paper, but only D made of the same dP makes dP - D exactly 0 in a row with one
+    live key, and half precision would take O rounded.
 """
 
 from dataclasses import replace
@@ -16,56 +21,59 @@ import torch
 from torch import Tensor
 
 from eyeline.impl import _scores
+from eyeline.impl._complete import CompletePanel, complete_panel
 from eyeline.impl._dropout import drop_, keep_tile
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._tiling import (
-    PANEL_NUMBERS,
-    Panels,
-    Span,
-    chunks,
-    live_spans,
-    row_blocks,
-    rows_per_block,
-)
+from eyeline.impl._strips import exponentiate_, softmax_gradient_
+from eyeline.impl._tiling import Panels, chunks, row_blocks, rows_per_block
 
 
 class Backward(torch.autograd.Function):
     """The backward pass as a function of its own, so that it can be differentiated once more."""
 
     @staticmethod
-    def forward(ctx, problem: Problem, output, logsumexp, output_gradient, *tensors):
+    def forward(ctx, problem: Problem, output_gradient, *tensors):
         ctx.problem = problem
         ctx.save_for_backward(output_gradient, *tensors)
-        return _backward(problem.with_tensors(tensors), output, logsumexp, output_gradient)
+        return _backward(problem.with_tensors(tensors), output_gradient)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, *cotangents):
-        output_gradient, *tensors = ctx.saved_tensors
-        gradients = _double_backward(
-            ctx.problem.with_tensors(tuple(tensors)), output_gradient, cotangents
+        saved = ctx.saved_tensors
+        return None, *_Second.apply(ctx.problem, len(cotangents), *cotangents, *saved)
+
+
+class _Second(torch.autograd.Function):
+    """Derivatives of the gradients. There is no third: `once_differentiable` would not tell."""
+
+    @staticmethod
+    def forward(ctx, problem: Problem, count: int, *tensors):
+        cotangents, (output_gradient, *inputs) = tensors[:count], tensors[count:]
+        return _double_backward(problem.with_tensors(tuple(inputs)), output_gradient, cotangents)
+
+    @staticmethod
+    def backward(ctx, *_cotangents):
+        raise RuntimeError(
+            "tiled attention can be differentiated twice, not three times: "
+            "use impl='reference', which can be differentiated to any order"
         )
-        return None, None, None, *gradients
 
 
-def _backward(
-    problem: Problem, output: Tensor, logsumexp: Tensor, output_gradient: Tensor
-) -> tuple[Tensor, ...]:
+def _backward(problem: Problem, output_gradient: Tensor) -> tuple[Tensor, ...]:
     """Gradients in the order of `problem.differentiable`."""
     tensors = problem.differentiable
     sums = [torch.zeros_like(t, dtype=problem.compute_dtype) for t in tensors]
     clean, hazards = find_hazards(problem, output_gradient)
     if min(problem.shape) == 0:
         return tuple(torch.zeros_like(t) for t in tensors)
-    rows_each = rows_per_block(clean)
+    rows_each = rows_per_block(clean, least=16)
     scratch: dict[str, Tensor] = {}
     for batch_chunk, head_chunk in chunks(clean, rows_each):
         panels = Panels(clean, hazards, batch_chunk, head_chunk, scratch)
-        widest = max(PANEL_NUMBERS // (rows_each * panels.key_NSD.shape[0]), 1024)
         chunk = _ChunkGradients(panels, sums)
         for rows in row_blocks(clean, rows_each):
-            chunk.add_block(rows, output, logsumexp, output_gradient, widest)
+            chunk.add_block(rows, output_gradient)
         chunk.store()
     return tuple(s.to(t.dtype) for s, t in zip(sums, tensors, strict=True))
 
@@ -79,68 +87,82 @@ class _ChunkGradients:
         self.key_NSD = torch.zeros_like(panels.key_NSD)
         self.value_NSD = torch.zeros_like(panels.value_NSD)
 
-    def add_block(
-        self, rows: slice, output: Tensor, logsumexp: Tensor, output_gradient: Tensor, widest: int
-    ) -> None:
+    def add_block(self, rows: slice, output_gradient: Tensor) -> None:
+        """Add what a block of queries gives to every gradient."""
         panels, problem = self.panels, self.panels.problem
-        query_NMD = panels.fold(problem.query, rows) * problem.scale
-        lse = panels.fold(logsumexp[..., None], rows)
-        dead = lse == -torch.inf
-        grad_NMV = panels.fold(output_gradient, rows).masked_fill(dead, 0)
-        bad_row = torch.isnan(lse) | ~torch.isfinite(grad_NMV).all(-1, keepdim=True)
+        complete = complete_panel(panels, rows)
+        if complete is None:  # rows that see nothing: their gradients are 0
+            return
+        sums = exponentiate_(complete.panel_NMS)
+        dead = sums.top == -torch.inf
+        top, total, share = panels.join_sink(rows, sums.top, sums.total)
+        grad_NMV = panels.fold(output_gradient, rows)
+        bad_row = complete.bad_row
         if panels.hazards is not None:
-            grad_NMV = grad_NMV.masked_fill(bad_row, 0)
-            lse = lse.masked_fill(bad_row, 0)
-        delta = (grad_NMV * panels.fold(output, rows).masked_fill(dead | bad_row, 0)).sum(-1, True)
-        query_grad = torch.zeros_like(query_NMD)
-        for span in live_spans(problem, panels.tile(rows, slice(0, problem.shape[3])), widest):
-            grad_scores = self._span(query_NMD, rows, span, lse, delta, grad_NMV, bad_row)
-            query_grad.baddbmm_(grad_scores, panels.key_NSD[:, span.cols])
-            self.key_NSD[:, span.cols].baddbmm_(grad_scores.transpose(1, 2), query_NMD)
-        here = (panels.batch, panels.heads, rows)
-        self.query_sum[here] = panels.unfold(query_grad.mul_(problem.scale), rows)
+            bad_row = bad_row | ~torch.isfinite(grad_NMV).all(-1, keepdim=True) & ~dead
+        weights = complete.panel_NMS  # exp(score - sums.top), to be multiplied by norm
+        norm = (share / total).masked_fill(dead, 0)
+        if problem.sinks is not None:  # their gradient needs D itself: divide the weights, not dO
+            weights.mul_(norm)
+            norm = torch.ones_like(norm)
+        grad_NMV = (grad_NMV * norm).masked_fill(dead | bad_row, 0)
+
+        grad_weights = self._through_values(rows, complete, grad_NMV, bad_row)
+        delta = softmax_gradient_(grad_weights, weights, norm)
+        if complete.live is not None:
+            poison = complete.live & panels.unfold(bad_row, rows)
+            grad_weights.masked_fill_(poison.view(grad_weights.shape), torch.nan)
+        self._to_inputs(rows, complete, grad_weights)
         if problem.sinks is not None:
-            p_sink = torch.exp(panels.sink_column(rows) - lse).masked_fill(dead, 0)
-            sink_share = (-p_sink * delta).masked_fill(bad_row & ~dead, torch.nan)
+            p_sink = torch.exp(panels.sink_column(rows) - top.masked_fill(dead, 0)) / total
+            sink_share = (-p_sink * delta).masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
             self.rest[-1][panels.heads] += panels.unfold(sink_share, rows).sum((0, 2, 3))
 
-    def _span(
-        self,
-        query_NMD: Tensor,
-        rows: slice,
-        span: Span,
-        lse: Tensor,
-        delta: Tensor,
-        grad_NMV: Tensor,
-        bad_row: Tensor,
+    def _through_values(
+        self, rows: slice, complete: CompletePanel, grad_NMV: Tensor, bad_row: Tensor
     ) -> Tensor:
-        """Adds to dV and the biases; returns dS of `scale * q·k`, `[N, M, S]`."""
+        """Adds to dV; returns dP, `[N, M, S]`."""
         panels, problem = self.panels, self.panels.problem
-        tile = panels.tile(rows, span.cols)
-        scores = panels.scores(query_NMD, rows, span)
-        finite_lse = lse.masked_fill(lse == -torch.inf, 0)
-        weights = scores.panel_NMS.sub_(finite_lse).exp_()
-        value_NVS = panels.value_NSD[:, span.cols].transpose(1, 2)
-        grad_weights = torch.bmm(grad_NMV, value_NVS, out=panels.buffer("grad", *weights.shape))
-        applied = weights
-        if problem.dropout_p > 0:
-            drop_(panels.unfold(grad_weights, rows), problem, tile)
-            applied = drop_(panels.unfold(weights.clone(), rows), problem, tile)
-            applied = applied.view(weights.shape)
-        poison = None
-        if scores.live is not None:
-            poison = (scores.live & panels.unfold(bad_row, rows)).view(weights.shape)
-            applied = applied.masked_fill(poison, torch.nan)
-        self.value_NSD[:, span.cols].baddbmm_(applied.transpose(1, 2), grad_NMV)
-        grad_scores = grad_weights.sub_(delta).mul_(weights)
-        if poison is not None:
-            dead_cell = ~scores.live.view(weights.shape)  # type: ignore[union-attr]
-            grad_scores.masked_fill_(dead_cell, 0).masked_fill_(poison, torch.nan)
-        for bias, gradient in zip(problem.biases, self.rest, strict=False):
-            bias.collect(gradient, panels.unfold(grad_scores, rows), tile)
-        if problem.softcap is not None:
-            grad_scores.mul_(_softcap_slope(panels, query_NMD, rows, span))
-        return grad_scores
+        weights = complete.panel_NMS
+        grad_weights = panels.buffer("grad", *weights.shape)
+        for piece in complete.pieces:
+            value_NVS = panels.value_NSD[:, piece.span.cols].transpose(1, 2)
+            columns = slice(piece.begin, piece.end)
+            if len(complete.pieces) == 1:
+                torch.bmm(grad_NMV, value_NVS, out=grad_weights)
+            else:
+                grad_weights[..., columns] = torch.bmm(grad_NMV, value_NVS)
+            applied = weights[..., columns]
+            if problem.dropout_p > 0:
+                tile = panels.tile(rows, piece.span.cols)
+                drop_(panels.unfold(grad_weights, rows)[..., columns], problem, tile)
+                dropped = drop_(panels.unfold(weights, rows)[..., columns].clone(), problem, tile)
+                applied = dropped.view(applied.shape)
+            if complete.live is not None:
+                live = complete.live[..., columns]
+                poison = (live & panels.unfold(bad_row, rows)).view(applied.shape)
+                applied = applied.masked_fill(poison, torch.nan)
+            self.value_NSD[:, piece.span.cols].baddbmm_(applied.transpose(1, 2), grad_NMV)
+        if complete.live is not None:  # overflow where nobody looks must not reach the row's sum
+            grad_weights.masked_fill_(~complete.live.view(grad_weights.shape), 0)
+        return grad_weights
+
+    def _to_inputs(self, rows: slice, complete: CompletePanel, grad_scores: Tensor) -> None:
+        """Adds to dbias, dQ and dK, from the gradient of what softmax sees."""
+        panels, problem = self.panels, self.panels.problem
+        query_NMD = complete.query_NMD
+        query_grad = torch.zeros_like(query_NMD)
+        for piece in complete.pieces:
+            cols, part = piece.span.cols, grad_scores[..., piece.begin : piece.end]
+            for bias, gradient in zip(problem.biases, self.rest, strict=False):
+                share = panels.unfold(grad_scores, rows)[..., piece.begin : piece.end]
+                bias.collect(gradient, share, panels.tile(rows, cols))
+            if problem.softcap is not None:
+                part = part * _softcap_slope(panels, query_NMD, cols)
+            query_grad.baddbmm_(part, panels.key_NSD[:, cols])
+            self.key_NSD[:, cols].baddbmm_(part.transpose(1, 2), query_NMD)
+        here = (panels.batch, panels.heads, rows)
+        self.query_sum[here] = panels.unfold(query_grad.mul_(problem.scale), rows)
 
     def store(self) -> None:
         """Hand the chunk's key and value sums over: no other chunk touches these heads."""
@@ -150,9 +172,9 @@ class _ChunkGradients:
         self.value_sum[here] = self.value_NSD.view(self.value_sum[here].shape)
 
 
-def _softcap_slope(panels: Panels, query_NMD: Tensor, rows: slice, span: Span) -> Tensor:
+def _softcap_slope(panels: Panels, query_NMD: Tensor, cols: slice) -> Tensor:
     """The slope of soft-capping, 1 - tanh(s / softcap)^2, from the raw scores once more."""
-    key_NDS = panels.key_NSD[:, span.cols].transpose(1, 2)
+    key_NDS = panels.key_NSD[:, cols].transpose(1, 2)
     shape = (*query_NMD.shape[:2], key_NDS.shape[-1])
     raw = torch.bmm(query_NMD, key_NDS, out=panels.buffer("slope", *shape))
     assert panels.problem.softcap is not None

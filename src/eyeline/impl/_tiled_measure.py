@@ -5,17 +5,24 @@ logsumexp, entropy, top-k, column sums and pooled maps at once. Column sums and 
 the final sum of each row: that is why, unlike in `tiled`, the panel is complete.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from eyeline.impl._complete import Piece, complete_panel
 from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Pooling, Statistics, TopK, Wants, cells, pool_dense
-from eyeline.impl._strips import exponentiate_
-from eyeline.impl._tiling import Panels, Span, chunks, live_spans, row_blocks, rows_per_block
+from eyeline.impl._statistics import (
+    Normalizer,
+    Pooling,
+    Statistics,
+    TopK,
+    Wants,
+    cells,
+    pool_dense,
+)
+from eyeline.impl._strips import RowSums, exponentiate_
+from eyeline.impl._tiling import Panels, chunks, row_blocks, rows_per_block
 
 
 def measure(problem: Problem, wants: Wants) -> Statistics:
@@ -39,7 +46,8 @@ def _empty(problem: Problem, wants: Wants) -> Statistics:
     batch, heads, q_len, kv_len = problem.shape
     options = {"dtype": problem.compute_dtype, "device": problem.query.device}
     per_row = (batch, heads, q_len)
-    result = Statistics(logsumexp=torch.full(per_row, -torch.inf, **options))
+    nothing = torch.zeros(per_row, **options)
+    result = Statistics(Normalizer(nothing - torch.inf, nothing))
     if wants.top_k:
         k = min(wants.top_k, kv_len)
         result.top_k = TopK(
@@ -57,113 +65,70 @@ def _empty(problem: Problem, wants: Wants) -> Statistics:
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    """The part of a panel that belongs to one span: `panel[..., begin:end]`."""
-
-    span: Span
-    begin: int
-    end: int
-
-
 def _measure_block(panels: Panels, rows: slice, wants: Wants, result: Statistics) -> None:
     problem = panels.problem
-    spans = live_spans(problem, panels.tile(rows, slice(0, problem.shape[3])))
-    if not spans:
+    complete = complete_panel(panels, rows)
+    if complete is None:
         return
-    panel, pieces, live, bad_row = _fill_panel(panels, rows, spans)
+    pieces, live, bad_row = complete.pieces, complete.live, complete.bad_row
     here = (panels.batch, panels.heads, rows)
 
     sums = exponentiate_(
-        panel,
+        complete.panel_NMS,
         top_k=min(wants.top_k, problem.shape[3]),
         entropy=wants.entropy,
-        masked=_may_hold_minus_infinity(problem, spans, live),
+        masked=complete.may_hold_minus_infinity(problem),
     )
-    weights, total, best = panel, sums.total, sums.best
+    weights = complete.panel_NMS  # exp(score - sums.top)
     dead = sums.top == -torch.inf
-    finite_top = sums.top.masked_fill(dead, 0)
-
-    with_sink = total
-    if problem.sinks is not None:
-        with_sink = total + torch.exp(panels.sink_column(rows) - finite_top)
-    log_total = torch.log(with_sink)
-    logsumexp = (finite_top + log_total).masked_fill(dead, -torch.inf)
-    logsumexp = logsumexp.masked_fill(bad_row, torch.nan)
-    result.logsumexp[here] = panels.unfold(logsumexp, rows)[..., 0]
-    # 1/l, and exactly 0 or NaN for rows that saw nothing or something bad
-    norm = with_sink.reciprocal().masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
+    top, total, share = panels.join_sink(rows, sums.top, sums.total)
+    for target, found in zip(result.normalizer, (top, total), strict=True):
+        target[here] = panels.unfold(found.masked_fill(bad_row, torch.nan), rows)[..., 0]
+    # what makes weights of the panel: exactly 0 or NaN in rows that saw nothing or something bad
+    norm = (share / total).masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
 
     if sums.moment is not None:
-        # w_j = e_j / l and log w_j = t_j - log l, so -sum w log w = (log l * sum e - sum e t) / l
-        entropy = (log_total.masked_fill(dead, 0) * total - sums.moment) * norm
+        # w = e norm, log w = t + log norm: -sum w log w = -norm (sum e t + log norm sum e)
+        log_norm = (sums.top - top - torch.log(total)).masked_fill(dead, 0)
+        entropy = -(sums.moment + log_norm * sums.total) * norm
         entropy = entropy.clamp(min=0).masked_fill(dead & ~bad_row, 0)
         assert result.entropy is not None
         result.entropy[here] = panels.unfold(entropy, rows)[..., 0]
-    if best is not None:
+    if sums.best is not None:
         assert result.top_k is not None
-        _store_top_k(panels, rows, pieces, best, logsumexp, result.top_k)
+        _store_top_k(panels, rows, pieces, sums, norm, result.top_k)
     if wants.received or wants.pooled is not None:
         poison = None if live is None else live & panels.unfold(bad_row, rows)
         finite_norm = norm.masked_fill(bad_row, 0)
         _store_columns(panels, rows, pieces, weights, finite_norm, poison, wants, result)
     if wants.output:
         assert result.output is not None
-        output = _output(panels, rows, pieces, weights) * norm
+        output = _output(panels, rows, pieces, weights) * norm / panels.shrink
         output = output.masked_fill(dead & ~bad_row, 0)
         result.output[here] = panels.unfold(output, rows).to(result.output.dtype)
-
-
-def _fill_panel(
-    panels: Panels, rows: slice, spans: list[Span]
-) -> tuple[Tensor, list[_Piece], Tensor | None, Tensor]:
-    """Scores of all live keys side by side; which cells are live; which rows hold something bad."""
-    problem = panels.problem
-    query = panels.fold(problem.query, rows) * problem.scale
-    n, m, _ = query.shape
-    no_bad = torch.zeros(n, m, 1, dtype=torch.bool, device=query.device)
-    parts, pieces, begin = [], [], 0
-    for number, span in enumerate(spans):
-        parts.append(panels.scores(query, rows, span, name=f"span{number}"))
-        end = begin + span.cols.stop - span.cols.start
-        pieces.append(_Piece(span, begin, end))
-        begin = end
-    if len(parts) == 1:
-        panel = parts[0].panel_NMS
-    else:
-        panel = panels.buffer("panel", n, m, begin)
-        torch.cat([p.panel_NMS for p in parts], -1, out=panel)
-    if panels.hazards is None:
-        return panel, pieces, None, no_bad
-    live = torch.cat([p.live for p in parts], -1)  # type: ignore[misc]
-    bad = torch.cat([p.bad for p in parts], -1)  # type: ignore[misc]
-    return panel, pieces, live, bad.any(-1).view(n, m, 1)
-
-
-def _may_hold_minus_infinity(problem: Problem, spans: list[Span], live: Tensor | None) -> bool:
-    return bool(problem.biases) or live is not None or any(s.partial for s in spans)
 
 
 def _store_top_k(
     panels: Panels,
     rows: slice,
-    pieces: list[_Piece],
-    best: tuple[Tensor, Tensor],
-    logsumexp: Tensor,
+    pieces: list[Piece],
+    sums: RowSums,
+    norm: Tensor,
     result: TopK,
 ) -> None:
-    scores, position = best
+    assert sums.best is not None
+    scores, position = sums.best
     key_of = torch.cat(
         [torch.arange(p.span.cols.start, p.span.cols.stop, device=scores.device) for p in pieces]
     )
     k = scores.shape[-1]
-    none = (scores == -torch.inf) | torch.isnan(logsumexp)
-    values = torch.exp(scores - logsumexp.masked_fill(logsumexp == -torch.inf, 0))
+    none = (scores == -torch.inf) | norm.isnan()
+    values = torch.exp(scores - sums.top.masked_fill(sums.top == -torch.inf, 0)) * norm
     here = (panels.batch, panels.heads, rows, slice(0, k))
     result.values[here] = panels.unfold(values, rows)
     result.indices[here] = panels.unfold(key_of[position].masked_fill(none, -1), rows)
     if k < result.values.shape[-1] and panels.hazards is not None:
-        bad = panels.unfold(logsumexp, rows).isnan()
+        bad = panels.unfold(norm, rows).isnan()
         rest = (panels.batch, panels.heads, rows, slice(k, None))
         result.values[rest] = result.values[rest].masked_fill(bad, torch.nan)
 
@@ -171,7 +136,7 @@ def _store_top_k(
 def _store_columns(
     panels: Panels,
     rows: slice,
-    pieces: list[_Piece],
+    pieces: list[Piece],
     weights: Tensor,
     norm: Tensor,
     poison: Tensor | None,
@@ -262,7 +227,7 @@ def _pool_columns(values: Tensor, col_cell: Tensor, count: int, kv_len: int, kin
     return torch.nn.functional.pad(reduced, (first, count - first - reduced.shape[-1]))
 
 
-def _output(panels: Panels, rows: slice, pieces: list[_Piece], weights: Tensor) -> Tensor:
+def _output(panels: Panels, rows: slice, pieces: list[Piece], weights: Tensor) -> Tensor:
     problem = panels.problem
     total = None
     for piece in pieces:

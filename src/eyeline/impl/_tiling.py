@@ -135,6 +135,9 @@ class Panels:
         self.kv_heads = slice(heads.start // group, heads.stop // group)
         self.key_NSD = self._fold_kv(problem.key)
         self.value_NSD = self._fold_kv(problem.value)
+        self.shrink = 1.0 if hazards is None else hazards.shrink
+        if self.shrink != 1:
+            self.value_NSD = self.value_NSD * self.shrink
         self._scratch = {} if scratch is None else scratch
 
     def tile(self, rows: slice, cols: slice) -> Tile:
@@ -197,6 +200,29 @@ class Panels:
             hide = torch.zeros(mask.shape, dtype=self.dtype, device=scores.device)
             part.add_(hide.masked_fill_(~mask, -torch.inf))
         return Scores(out, None, None)
+
+    def join_sink(
+        self, rows: slice, top: Tensor, total: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | float]:
+        """Let the sinks take part in the maximum and the sum of a block's rows.
+
+        Args:
+            rows: The block of queries.
+            top: Largest score of each row, `[N, M, 1]`; rows at minus infinity stay as they are.
+            total: Sum of `exp(score - top)`.
+
+        Returns:
+            The maximum and the sum with the sink among them, and what `exp(score - top)` must be
+            multiplied by to be `exp(score - maximum)`.
+        """
+        if self.problem.sinks is None:
+            return top, total, 1.0
+        dead = top == -torch.inf
+        sink = self.sink_column(rows)
+        maximum = torch.maximum(top, sink).masked_fill(dead, -torch.inf)
+        finite = maximum.masked_fill(dead, 0)
+        share = torch.exp(top - finite)  # 0 in dead rows
+        return maximum, total * share + torch.exp(sink - finite).masked_fill(dead, 0), share
 
     def sink_column(self, rows: slice) -> Tensor:
         """The sink logit of each folded row, `[N, M, 1]`."""

@@ -1,18 +1,18 @@
-"""Explicit weights of any rectangle, from logsumexp: `exp(scores - logsumexp)`, piece by piece."""
+"""Explicit weights of any rectangle, from each row's maximum and sum, piece by piece."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from eyeline._types import Tile
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
+from eyeline.impl._statistics import Normalizer
 from eyeline.impl._tiling import PANEL_NUMBERS, Panels, Span
 
 
-def stream(problem: Problem, logsumexp: Tensor, tile: Tile) -> Iterator[tuple[Tile, Tensor]]:
+def stream(problem: Problem, normalizer: Normalizer, tile: Tile) -> Iterator[tuple[Tile, Tensor]]:
     """Row blocks of a few heads of `tile`, each with its weights `[batch, heads, rows, cols]`."""
     if min(tile.shape) == 0:
         return
@@ -29,17 +29,16 @@ def stream(problem: Problem, logsumexp: Tensor, tile: Tile) -> Iterator[tuple[Ti
             panels = Panels(clean, hazards, slice(b, b + 1), heads)
             for r in range(tile.rows.start, tile.rows.stop, rows_each):
                 rows = slice(r, min(r + rows_each, tile.rows.stop))
-                weights = _weights(panels, logsumexp, rows, tile.cols)
+                weights = _weights(panels, normalizer, rows, tile.cols)
                 part = Tile(slice(b, b + 1), slice(h, stop), rows, tile.cols)
                 yield part, weights[:, h - heads.start : stop - heads.start]
 
 
-def _weights(panels: Panels, logsumexp: Tensor, rows: slice, cols: slice) -> Tensor:
+def _weights(panels: Panels, normalizer: Normalizer, rows: slice, cols: slice) -> Tensor:
     query = panels.fold(panels.problem.query, rows) * panels.problem.scale
     scores = panels.scores(query, rows, Span(cols, (cols,) if panels.problem.mask else ()))
-    lse = logsumexp[panels.batch, panels.heads, rows, None]
-    finite = lse.masked_fill(lse == -torch.inf, 0)
-    weights = torch.exp(panels.unfold(scores.panel_NMS, rows) - finite)
+    here = normalizer.part(panels.batch, panels.heads, rows)
+    weights = here.weights(panels.unfold(scores.panel_NMS, rows).clone())
     # a row that saw something bad is NaN where it may attend, and 0 where it may not
     return weights if scores.live is None else weights.where(scores.live, 0)
 

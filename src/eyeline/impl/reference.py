@@ -20,7 +20,7 @@ from eyeline.impl import _scores
 from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Statistics, TopK, Wants, cells, pool_dense
+from eyeline.impl._statistics import Normalizer, Statistics, TopK, Wants, cells, pool_dense
 
 
 def unsupported(problem: Problem) -> str | None:
@@ -28,21 +28,26 @@ def unsupported(problem: Problem) -> str | None:
     return None
 
 
-def attend(problem: Problem) -> tuple[Tensor, Tensor]:
-    """Output `[B, H, L, V]` and logsumexp `[B, H, L]`; differentiable by autograd to any order."""
-    weights_BHLS, logsumexp_BHL = weights(problem)
+def attend(problem: Problem) -> tuple[Tensor, Normalizer]:
+    """Output `[B, H, L, V]` and the rows' maxima and sums; differentiable to any order."""
+    weights_BHLS, normalizer = weights(problem)
     clean, _ = find_hazards(problem)
     if problem.dropout_p > 0:
         weights_BHLS = drop_(weights_BHLS.clone(), problem, problem.whole())
     value_BHSV = clean.value.repeat_interleave(problem.group, 1).to(weights_BHLS.dtype)
     output_BHLV = weights_BHLS @ value_BHSV
     # not a multiplication: a NaN gradient that comes into a row that saw nothing must end here
-    output_BHLV = output_BHLV.masked_fill((logsumexp_BHL == -torch.inf)[..., None], 0)
-    return output_BHLV.to(problem.query.dtype), logsumexp_BHL.detach()
+    output_BHLV = output_BHLV.masked_fill((normalizer.total == 0)[..., None], 0)
+    return output_BHLV.to(problem.query.dtype), normalizer
 
 
-def weights(problem: Problem, *, use_value: bool = True) -> tuple[Tensor, Tensor]:
-    """The weights `[B, H, L, S]` and logsumexp `[B, H, L]`."""
+def weights(problem: Problem, *, use_value: bool = True) -> tuple[Tensor, Normalizer]:
+    """The weights `[B, H, L, S]`, and the maximum and sum `[B, H, L]` that made them."""
+    return _softmax(problem, *_masked_scores(problem, use_value=use_value))
+
+
+def _masked_scores(problem: Problem, *, use_value: bool) -> tuple[Tensor, Tensor]:
+    """What softmax sees `[B, H, L, S]`, minus infinity where masked; and which cells are live."""
     clean, hazards = find_hazards(problem, use_value=use_value)
     dtype, tile = problem.compute_dtype, problem.whole()
     query_BHLD = clean.query.to(dtype)
@@ -58,28 +63,39 @@ def weights(problem: Problem, *, use_value: bool = True) -> tuple[Tensor, Tensor
         scores_BHLS = problem.softcap * torch.tanh(scores_BHLS / problem.softcap)
     if problem.biases:
         scores_BHLS = scores_BHLS + _scores.bias_tile(problem, tile)
-    scores_BHLS = scores_BHLS.masked_fill(~live, -torch.inf)
+    return scores_BHLS.masked_fill(~live, -torch.inf), live
 
+
+def _softmax(problem: Problem, scores_BHLS: Tensor, live: Tensor) -> tuple[Tensor, Normalizer]:
     if problem.sinks is None:
         extended = scores_BHLS
     else:  # a sink is a key without a value: it takes weight and gives nothing
-        sink = problem.sinks.to(dtype)[:, None, None].expand(*scores_BHLS.shape[:3], 1)
-        extended = torch.cat([scores_BHLS, sink], -1)
+        sink = problem.sinks.to(scores_BHLS.dtype)[:, None, None]
+        extended = torch.cat([scores_BHLS, sink.expand(*scores_BHLS.shape[:3], 1)], -1)
     seen = live.any(-1, keepdim=True)
     # a row that sees nothing gets weights 0; `where` before softmax keeps NaN out of its gradient
     softmax = torch.softmax(extended.where(seen, 0), -1)[..., : live.shape[-1]].where(live, 0)
-    logsumexp = torch.logsumexp(extended.where(seen, -torch.inf), -1)
-    return softmax, logsumexp
+    return softmax, _normalizer(extended.detach().where(seen, -torch.inf))
+
+
+def _normalizer(scores_BHLS: Tensor) -> Normalizer:
+    if scores_BHLS.shape[-1] == 0:
+        nothing = scores_BHLS.new_zeros(scores_BHLS.shape[:-1])
+        return Normalizer(nothing - torch.inf, nothing)
+    maximum_BHL = scores_BHLS.amax(-1)
+    finite = maximum_BHL.masked_fill(maximum_BHL == -torch.inf, 0)[..., None]
+    return Normalizer(maximum_BHL, torch.exp(scores_BHLS - finite).sum(-1))
 
 
 def measure(problem: Problem, wants: Wants) -> Statistics:
     """Every statistic from the full weights, each by its definition."""
-    weights_BHLS, logsumexp = (t.detach() for t in weights(problem, use_value=wants.output))
-    result = Statistics(logsumexp=logsumexp)
+    scores_BHLS, live = (t.detach() for t in _masked_scores(problem, use_value=wants.output))
+    weights_BHLS, normalizer = _softmax(problem.detached(), scores_BHLS, live)
+    result = Statistics(normalizer)
     if wants.output:
         result.output = attend(problem)[0].detach()
     if wants.top_k:
-        result.top_k = _top_k(problem, weights_BHLS, wants.top_k)
+        result.top_k = _top_k(scores_BHLS, weights_BHLS, live, wants.top_k)
     if wants.entropy:
         result.entropy = torch.special.entr(weights_BHLS).sum(-1)
     if wants.received:
@@ -96,11 +112,10 @@ def measure(problem: Problem, wants: Wants) -> Statistics:
     return result
 
 
-def _top_k(problem: Problem, weights_BHLS: Tensor, k: int) -> TopK:
-    tile = problem.whole()
-    mask = _scores.allowed(problem, tile, _scores.tile_kind(problem, tile))
-    live = _scores.live_cells(problem, tile, mask)
-    ranked = weights_BHLS.masked_fill(~live, -1)
-    values, indices = torch.sort(ranked, dim=-1, descending=True, stable=True)
-    values, indices = values[..., :k], indices[..., :k]
-    return TopK(values.clamp(min=0), indices.masked_fill((values < 0) | values.isnan(), -1))
+def _top_k(scores_BHLS: Tensor, weights_BHLS: Tensor, live: Tensor, k: int) -> TopK:
+    """Ranked by score: far down, different scores have the same weight of 0."""
+    indices = torch.sort(scores_BHLS, dim=-1, descending=True, stable=True).indices[..., :k]
+    values = weights_BHLS.gather(-1, indices)
+    # a live cell may hold any score, so that only the mask can say which cells are live
+    none = ~live.gather(-1, indices) | weights_BHLS.isnan().any(-1, keepdim=True)
+    return TopK(values, indices.masked_fill(none, -1))

@@ -7,10 +7,10 @@
             m'  = max(m, rowmax(s))
             l   = l * exp(m - m') + rowsum(exp(s - m'))
             acc = acc * exp(m - m') + exp(s - m') v
-        output = acc / l,  logsumexp = m + log(l)
+        output = acc / l
 
 Memory is O(n·d), forward and backward; keys that a mask hides from a whole block cost nothing. The
-backward pass recomputes each panel from `logsumexp`.
+backward pass computes each panel once more (`_tiled_backward`).
 
 References:
     Milakov & Gimelshein 2018, arXiv:1805.02867 (online softmax); Rabe & Staats 2021,
@@ -21,12 +21,12 @@ References:
 import torch
 from torch import Tensor
 
-from eyeline.impl import _tiled_backward
 from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Statistics, Wants
+from eyeline.impl._statistics import Normalizer, Statistics, Wants
 from eyeline.impl._strips import exponentiate_
+from eyeline.impl._tiled_backward import Backward
 from eyeline.impl._tiled_measure import measure as _measure
 from eyeline.impl._tiling import (
     PANEL_NUMBERS,
@@ -44,11 +44,12 @@ def unsupported(problem: Problem) -> str | None:
     return None
 
 
-def attend(problem: Problem) -> tuple[Tensor, Tensor]:
-    """Output `[B, H, L, D_v]` and logsumexp `[B, H, L]`; gradients to every input."""
+def attend(problem: Problem) -> tuple[Tensor, Normalizer]:
+    """Output `[B, H, L, D_v]`, and each row's maximum and sum; gradients to every input."""
     tensors = problem.differentiable
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return _Attend.apply(problem, *tensors)
+        output, maximum, total = _Attend.apply(problem, *tensors)
+        return output, Normalizer(maximum, total)
     return _forward(problem)
 
 
@@ -57,28 +58,31 @@ def measure(problem: Problem, wants: Wants) -> Statistics:
     return _measure(problem, wants)
 
 
-def _forward(problem: Problem) -> tuple[Tensor, Tensor]:
+def _forward(problem: Problem) -> tuple[Tensor, Normalizer]:
     problem, hazards = find_hazards(problem)
     batch, heads, q_len, kv_len = problem.shape
     query = problem.query
     output = query.new_zeros(batch, heads, q_len, problem.value.shape[-1])
-    logsumexp = query.new_full((batch, heads, q_len), -torch.inf, dtype=problem.compute_dtype)
-    if kv_len == 0 or output.numel() + logsumexp.numel() == 0:
-        return output, logsumexp
+    total = query.new_zeros((batch, heads, q_len), dtype=problem.compute_dtype)
+    normalizer = Normalizer(total - torch.inf, total)
+    if kv_len == 0 or output.numel() + total.numel() == 0:
+        return output, normalizer
     rows_each = rows_per_block(problem)
     scratch: dict[str, Tensor] = {}
     for batch_chunk, head_chunk in chunks(problem, rows_each):
         panels = Panels(problem, hazards, batch_chunk, head_chunk, scratch)
         widest = max(PANEL_NUMBERS // (rows_each * panels.key_NSD.shape[0]), 1024)
         for rows in row_blocks(problem, rows_each):
-            out, lse = _block(panels, rows, widest)
-            output[batch_chunk, head_chunk, rows] = panels.unfold(out, rows).to(output.dtype)
-            logsumexp[batch_chunk, head_chunk, rows] = panels.unfold(lse, rows)[..., 0]
-    return output, logsumexp
+            here = (batch_chunk, head_chunk, rows)
+            out, *sums = _block(panels, rows, widest)
+            output[here] = panels.unfold(out, rows).to(output.dtype)
+            for target, found in zip(normalizer, sums, strict=True):
+                target[here] = panels.unfold(found, rows)[..., 0]
+    return output, normalizer
 
 
-def _block(panels: Panels, rows: slice, widest: int) -> tuple[Tensor, Tensor]:
-    """Output `[N, M, D_v]` and logsumexp `[N, M, 1]` of one block of queries."""
+def _block(panels: Panels, rows: slice, widest: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Output `[N, M, D_v]`, maximum and sum `[N, M, 1]` of one block of queries."""
     problem = panels.problem
     query_NMD = panels.fold(problem.query, rows) * problem.scale
     n, m, _ = query_NMD.shape
@@ -91,8 +95,8 @@ def _block(panels: Panels, rows: slice, widest: int) -> tuple[Tensor, Tensor]:
             bad_row |= scores.bad.any(-1).view(n, m, 1)
         running = _take_in(panels, rows, span, scores.panel_NMS, running)
     if running is None:  # no key is live for any of these rows
-        dead = query_NMD.new_full((n, m, 1), -torch.inf)
-        return query_NMD.new_zeros(n, m, panels.value_NSD.shape[-1]), dead
+        none = query_NMD.new_zeros(n, m, 1)
+        return query_NMD.new_zeros(n, m, panels.value_NSD.shape[-1]), none - torch.inf, none
     return _finish(panels, rows, *running, bad_row)
 
 
@@ -122,39 +126,30 @@ def _take_in(
 
 def _finish(
     panels: Panels, rows: slice, top: Tensor, total: Tensor, acc: Tensor, bad_row: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Divide by the sum; a sink joins the sum only, a row that saw nothing stays 0 and -inf."""
     dead = top == -torch.inf
-    if panels.problem.sinks is not None:
-        sink = panels.sink_column(rows)
-        with_sink = torch.maximum(top, sink)
-        shrink = torch.exp(top - with_sink).masked_fill(dead, 0)
-        acc = acc * shrink
-        total = total * shrink + torch.exp(sink - with_sink)
-        top = with_sink
-    output = acc / total.masked_fill(dead, 1)
-    logsumexp = torch.where(dead, -torch.inf, top + torch.log(total))
-    if panels.hazards is not None:
-        output = output.masked_fill(bad_row, torch.nan)
-        logsumexp = logsumexp.masked_fill(bad_row, torch.nan)
-    return output, logsumexp
+    total = total.masked_fill(dead, 0)
+    top, total, share = panels.join_sink(rows, top, total)
+    output = acc.mul_(share).div_(total.masked_fill(dead, 1))
+    if panels.hazards is None:
+        return output, top, total
+    output = (output / panels.shrink).masked_fill(bad_row, torch.nan)
+    return output, top.masked_fill(bad_row, torch.nan), total.masked_fill(bad_row, torch.nan)
 
 
 class _Attend(torch.autograd.Function):
-    """Forward keeps the inputs, the output and logsumexp: O(n·d)."""
+    """Forward keeps nothing but its inputs: the backward pass makes each panel again."""
 
     @staticmethod
-    def forward(ctx, problem: Problem, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        output, logsumexp = _forward(problem)
+    def forward(ctx, problem: Problem, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        output, normalizer = _forward(problem)
         ctx.problem = problem
-        ctx.save_for_backward(*tensors, output, logsumexp)
-        ctx.mark_non_differentiable(logsumexp)
-        return output, logsumexp
+        ctx.save_for_backward(*tensors)
+        ctx.mark_non_differentiable(*normalizer)
+        return output, normalizer.maximum, normalizer.total
 
     @staticmethod
-    def backward(ctx, output_gradient: Tensor, _unused: Tensor):
-        *tensors, output, logsumexp = ctx.saved_tensors
-        gradients = _tiled_backward.Backward.apply(
-            ctx.problem, output.detach(), logsumexp, output_gradient, *tensors
-        )
+    def backward(ctx, output_gradient: Tensor, *_unused: Tensor):
+        gradients = Backward.apply(ctx.problem, output_gradient, *ctx.saved_tensors)
         return None, *gradients

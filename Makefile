@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TEXT := The animal didn't cross the street because it was tired
 
-.PHONY: demo test init lint types slow real mutation bench
+.PHONY: demo test init lint types slow real mutation bench pictures
 
 demo: init
 	$(BIN)/eyeline look "$(TEXT)" --model minilm --token it
@@ -40,3 +40,6 @@ mutation: init
 bench: init
 	$(BIN)/python -m bench.observe
 	$(BIN)/python -m bench.watch
+
+pictures: init
+	$(BIN)/python -m bench.screenshots

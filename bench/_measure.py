@@ -1,6 +1,7 @@
 """Timing and memory, side by side: machines are shared and noisy, so only ratios mean anything."""
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -48,12 +49,19 @@ def peak_gflops(size: int = 2048, rounds: int = 7) -> float:
     return 2 * size**3 / best / 1e9
 
 
-def extra_memory(module: str, case: str) -> int:
-    """Bytes of peak memory that one run of a case adds, measured in a process of its own."""
-    out = subprocess.run(
-        [sys.executable, "-m", module, "--memory", case], capture_output=True, text=True, check=True
-    )
-    return int(out.stdout.split()[-1])
+def extra_memory(module: str, case: str, rounds: int = 3) -> int:
+    """Bytes of peak memory that one run of a case adds: median of processes of their own.
+
+    There glibc gives large blocks back at once. By default it keeps some of them, which ones
+    depends on the order of their sizes, and a peak may then be of what was freed long ago.
+    """
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    found = []
+    for _ in range(rounds):
+        command = [sys.executable, "-m", module, "--memory", case]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        found.append(int(out.stdout.split()[-1]))
+    return int(statistics.median(found))
 
 
 def peak_growth(run: Callable[[], object]) -> int:

@@ -82,7 +82,7 @@ MUTANTS = [
     Mutant("softmax_over_queries", REFERENCE, "torch.softmax(extended.where(seen, 0), -1)", "torch.softmax(extended.where(seen, 0), -2)"),
     Mutant("gqa_tiled_heads", REFERENCE, "clean.key.to(dtype).repeat_interleave(problem.group, 1)", "clean.key.to(dtype).repeat(1, problem.group, 1, 1)"),
     Mutant("mask_after_softmax", REFERENCE, "return scores_BHLS.masked_fill(~live, -torch.inf), live", "return scores_BHLS, live"),
-    Mutant("sinks_dropped", REFERENCE, "extended = torch.cat([scores_BHLS, sink], -1)", "extended = scores_BHLS"),
+    Mutant("sinks_dropped", REFERENCE, "extended = torch.cat([scores_BHLS, sink.expand(*scores_BHLS.shape[:3], 1)], -1)", "extended = scores_BHLS"),
     Mutant("softcap_without_scale_back", REFERENCE, "problem.softcap * torch.tanh(scores_BHLS / problem.softcap)", "torch.tanh(scores_BHLS / problem.softcap)"),
     Mutant("nan_silenced", REFERENCE, "masked_fill(bad, torch.nan)", "masked_fill(bad, 0)"),
     Mutant("entropy_in_bits", REFERENCE, "torch.special.entr(weights_BHLS).sum(-1)", "torch.special.entr(weights_BHLS).sum(-1) / 0.6931471805599453"),
@@ -121,7 +121,7 @@ MUTANTS = [
     Mutant("tiled_top_k_ties", "impl/_top_k.py", "if rows.numel():", "if False:"),
     Mutant("top_k_rest_forgotten", "impl/_top_k.py", "if whole == columns:", "if True:"),
     Mutant("pooled_rounding", "impl/_statistics.py", "* count // max(length, 1)", "// max(length // count, 1)"),
-    Mutant("mean_by_other_area", MEASURE, "counts[0][:, None] * counts[1]", "counts[0][:, None] * counts[1].flip(0)"),
+    Mutant("mean_by_other_area", "impl/_statistics.py", "counts[0][:, None] * counts[1]", "counts[0][:, None] * counts[1].flip(0)"),
     Mutant("received_unnormalised", MEASURE, "by_cell = norm_BHL1.transpose(-2, -1) @ weights_BHLS if", "by_cell = torch.ones_like(norm_BHL1).transpose(-2, -1) @ weights_BHLS if"),
     # biases
     Mutant("relative_bias_sign", "biases.py", "first = tile.cols.start - (tile.rows.stop - 1 + offset)", "first = tile.cols.start - (tile.rows.stop - 1 - offset)"),

@@ -14,30 +14,34 @@ from eyeline.readings import load
 LENGTHS = {"minilm": 512, "smollm2": 2048}
 
 
-def cases(name: str, length: int) -> dict:
+def cases(network, length: int) -> dict:
     """Runs of one model; each returns what it must keep alive."""
-    network = load(name).network
     torch.manual_seed(0)
     inputs = {"input_ids": torch.randint(1000, 20000, (1, length))}
+    if hasattr(network, "generate"):
+        inputs["use_cache"] = False  # nobody writes on; a cache would hold keys and values as well
 
     def with_implementation(implementation: str, **options):
         network.set_attn_implementation(implementation)
         return network(**inputs, **options)
 
-    def watched():
+    def watched(**options):
         network.set_attn_implementation("sdpa")
-        with eyeline.watch(network) as maps:
+        with eyeline.watch(network, **options) as maps:
             return network(**inputs), maps
 
-    def statistics():
-        result, maps = watched()
-        return result, [m.measure(top_k=8, entropy=True, received=True) for m in maps.values()]
+    def statistics(**options):
+        result, maps = watched(**options)
+        taken = [m.measure(top_k=8, entropy=True, received=True) for m in maps.values()]
+        return result, maps, taken
 
     return {
         "output_attentions": lambda: with_implementation("eager", output_attentions=True),
         "blind": lambda: with_implementation("sdpa"),
         "watch": watched,
+        "watch_recompute": lambda: watched(recompute=True),
         "watch_and_measure": statistics,
+        "watch_recompute_and_measure": lambda: statistics(recompute=True),
     }
 
 
@@ -50,14 +54,17 @@ def main() -> None:
     torch.set_grad_enabled(False)
     if options.memory:
         name, length, case = options.memory.split(":")
-        cases(name, 64)[case]()
-        run = cases(name, int(length))[case]
-        return print(peak_growth(run))
+        network = load(name).network
+        cases(network, int(length))["blind"]()  # from here on no weights are read from the disk
+        cases(network, 64)[case]()
+        return print(peak_growth(cases(network, int(length))[case]))
 
     result = {}
     for name in options.models.split(","):
         length = LENGTHS[name]
-        table = compare(interleaved(cases(name, length), options.rounds), "output_attentions")
+        table = compare(
+            interleaved(cases(load(name).network, length), options.rounds), "output_attentions"
+        )
         memory = {case: extra_memory("bench.watch", f"{name}:{length}:{case}") for case in table}
         # the blind run's memory is the model's own; what looking adds comes on top of it
         looking = memory["output_attentions"] - memory["blind"]
@@ -66,7 +73,7 @@ def main() -> None:
             row["looking_bytes"] = max(memory[case] - memory["blind"], 0)
             share = row["looking_bytes"] / looking
             print(
-                f"{name:8} {length:5}  {case:18} {row['ratio_median']:5.2f} x output_attentions "
+                f"{name:8} {length:5}  {case:27} {row['ratio_median']:5.2f} x output_attentions "
                 f"(best {row['ratio_best']:.2f})  memory for looking "
                 f"{row['looking_bytes'] / 1e6:7.1f} MB = 1/{1 / share if share else 0:.1f}"
             )

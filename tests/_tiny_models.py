@@ -29,7 +29,7 @@ CORPUS = [
 ]
 VOCAB = 400
 
-_SIZES = {
+SIZES = {
     "vocab_size": VOCAB,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -37,12 +37,12 @@ _SIZES = {
     "intermediate_size": 40,
     "max_position_embeddings": 64,
 }
-_GROUPED = _SIZES | {"num_key_value_heads": 2}
-_ALTERNATING = {
+_GROUPED = SIZES | {"num_key_value_heads": 2}
+ALTERNATING = {
     "sliding_window": 4,
     "layer_types": ["sliding_attention", "full_attention"],
 }
-_BYTES_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+BYTES_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 
 def _t5() -> Any:
@@ -77,21 +77,21 @@ def _bart() -> Any:
             max_position_embeddings=64,
             decoder_start_token_id=2,
             forced_eos_token_id=2,
-            **_BYTES_IDS,
+            **BYTES_IDS,
         )
     )
 
 
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
-    "bert": (lambda: hf.BertModel(hf.BertConfig(**_SIZES)), "wordpiece"),
-    "bert-mlm": (lambda: hf.BertForMaskedLM(hf.BertConfig(**_SIZES)), "wordpiece"),
+    "bert": (lambda: hf.BertModel(hf.BertConfig(**SIZES)), "wordpiece"),
+    "bert-mlm": (lambda: hf.BertForMaskedLM(hf.BertConfig(**SIZES)), "wordpiece"),
     "albert": (
-        lambda: hf.AlbertForMaskedLM(hf.AlbertConfig(**_SIZES, embedding_size=16)),
+        lambda: hf.AlbertForMaskedLM(hf.AlbertConfig(**SIZES, embedding_size=16)),
         "wordpiece",
     ),
     "roberta": (
         lambda: hf.RobertaForMaskedLM(
-            hf.RobertaConfig(**_SIZES | {"max_position_embeddings": 65}, **_BYTES_IDS)
+            hf.RobertaConfig(**SIZES | {"max_position_embeddings": 65}, **BYTES_IDS)
         ),
         "bytes",
     ),
@@ -111,7 +111,7 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "gpt2": (
         lambda: hf.GPT2LMHeadModel(
             hf.GPT2Config(
-                vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=64, **_BYTES_IDS
+                vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=64, **BYTES_IDS
             )
         ),
         "bytes",
@@ -126,22 +126,22 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
                 num_attention_heads=4,
                 ffn_dim=40,
                 max_position_embeddings=64,
-                **_BYTES_IDS,
+                **BYTES_IDS,
             )
         ),
         "bytes",
     ),
-    "llama": (lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**_GROUPED, **_BYTES_IDS)), "bytes"),
+    "llama": (lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**_GROUPED, **BYTES_IDS)), "bytes"),
     "mistral": (
-        lambda: hf.MistralForCausalLM(hf.MistralConfig(**_GROUPED, **_BYTES_IDS, sliding_window=4)),
+        lambda: hf.MistralForCausalLM(hf.MistralConfig(**_GROUPED, **BYTES_IDS, sliding_window=4)),
         "bytes",
     ),
     "gemma2": (
         lambda: hf.Gemma2ForCausalLM(
             hf.Gemma2Config(
                 **_GROUPED,
-                **_BYTES_IDS,
-                **_ALTERNATING,
+                **BYTES_IDS,
+                **ALTERNATING,
                 head_dim=16,
                 query_pre_attn_scalar=10,
                 attn_logit_softcapping=1.5,
@@ -150,14 +150,14 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
         "bytes",
     ),
     "qwen3": (
-        lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**_GROUPED, **_BYTES_IDS, head_dim=16)),
+        lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**_GROUPED, **BYTES_IDS, head_dim=16)),
         "bytes",
     ),
     "gpt-neox": (
         lambda: hf.GPTNeoXForCausalLM(
             hf.GPTNeoXConfig(
-                **_SIZES,
-                **_BYTES_IDS,
+                **SIZES,
+                **BYTES_IDS,
                 rope_parameters={
                     "rope_type": "default",
                     "rope_theta": 10000.0,
@@ -167,13 +167,13 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "bytes",
     ),
-    "phi3": (lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**_GROUPED, **_BYTES_IDS)), "bytes"),
+    "phi3": (lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**_GROUPED, **BYTES_IDS)), "bytes"),
     "gpt-oss": (
         lambda: hf.GptOssForCausalLM(
             hf.GptOssConfig(
                 **_GROUPED | {"intermediate_size": 32},
-                **_BYTES_IDS,
-                **_ALTERNATING,
+                **BYTES_IDS,
+                **ALTERNATING,
                 head_dim=16,
                 num_local_experts=2,
                 num_experts_per_tok=1,
@@ -182,9 +182,9 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
         ),
         "bytes",
     ),
-    "olmo2": (lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**_GROUPED, **_BYTES_IDS)), "bytes"),
+    "olmo2": (lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**_GROUPED, **BYTES_IDS)), "bytes"),
     "glm": (
-        lambda: hf.GlmForCausalLM(hf.GlmConfig(**_GROUPED, **_BYTES_IDS, head_dim=16)),
+        lambda: hf.GlmForCausalLM(hf.GlmConfig(**_GROUPED, **BYTES_IDS, head_dim=16)),
         "bytes",
     ),
     "t5": (_t5, "unigram"),
@@ -214,10 +214,15 @@ def loaded(family: str) -> LoadedModel:
 
 
 def network(family: str) -> Any:
-    """A network with fixed random weights, large enough that attention is far from uniform."""
+    """A network with fixed random weights."""
+    return with_fixed_weights(MODELS[family][0])
+
+
+def with_fixed_weights(make: Callable[[], Any]) -> Any:
+    """What `make` makes, in evaluation mode, its attention far from uniform."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = MODELS[family][0]().eval()
+        made = make().eval()
         with torch.no_grad():
             for name, parameter in made.named_parameters():
                 if "norm" in name.lower() or "ln_" in name:

@@ -110,6 +110,14 @@ def test_json_is_the_api(eyeline):
     assert heads["heads"] == [r.to_dict() for r in reading.heads()]
 
 
+def test_json_holds_no_control_character_and_every_letter(eyeline):
+    text = "it\x7f \x80 \x9b31m é 東 \x1b[0m slept"
+    code, out, _ = eyeline(*look_of("gpt2", "--token", "#0", "--json", text=text))
+    assert code == 0 and json.loads(out)["text"] == text
+    assert not [c for c in out if not (c.isprintable() or c == "\n")]
+    assert "é 東" in out and "\\u009b31m" in out and "\\u007f" in out
+
+
 def test_json_of_a_mask_is_json(eyeline):
     code, out, _ = eyeline(
         *("steps", tiny.TEXT, "-m", tiny.folder("mistral"), "--layer", 0, "--head", 0),

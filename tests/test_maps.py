@@ -79,7 +79,8 @@ def test_fewer_keys_than_k(seen):
 def test_what_was_measured_is_not_measured_again(seen, monkeypatch):
     asked = {"top_k": 4, "entropy": True, "received": True, "pooled": 3}
     first = seen.measure(**asked)
-    monkeypatch.setattr(eyeline.impl.tiled, "measure", None)
+    for implementation in (eyeline.impl.tiled, eyeline.impl.native):
+        monkeypatch.setattr(implementation, "measure", None)
     again = seen.measure(**asked)
     assert again.entropy is first.entropy and again.pooled is first.pooled
     assert torch.equal(seen.top_k(2).indices, first.top_k.indices[..., :2])
@@ -92,7 +93,8 @@ def test_what_was_measured_is_not_measured_again(seen, monkeypatch):
 def test_measured_with_the_output_is_measured(monkeypatch):
     q = torch.randn(1, 2, 6, 8)
     _, seen = eyeline.observe(q, q, q, measure=Measure(2, True, True, (2, 3), "max"))
-    monkeypatch.setattr(eyeline.impl.tiled, "measure", None)
+    for implementation in (eyeline.impl.tiled, eyeline.impl.native):
+        monkeypatch.setattr(implementation, "measure", None)
     assert seen.entropy().shape == (1, 2, 6) and seen.received().shape == (1, 2, 6)
     assert seen.top_k(2).values.shape == (1, 2, 6, 2)
     assert seen.pooled(2, 3, reduce="max").shape == (1, 2, 2, 3)

@@ -53,6 +53,22 @@ def test_save_and_load(family, tmp_path):
         assert torch.allclose(after["weights"].values, steps["weights"].values, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_reading_that_makes_its_vectors_again_shows_the_same(family, tmp_path):
+    full, lean = reading_of(family), reading_of(family, recompute=True)
+    lean.save(tmp_path / "lean.safetensors")
+    again = Reading.load(tmp_path / "lean.safetensors")
+    for kind in full.kinds:
+        for layer, seen in full.maps(kind).items():
+            other = lean.maps(kind)[layer]
+            assert "made again from" in repr(other) and "made again" not in repr(seen)
+            assert torch.equal(other.dense(), seen.dense())
+            assert torch.equal(again.maps(kind)[layer].dense(), seen.dense())
+        assert full.look(3, kind=kind).to_dict() == lean.look(3, kind=kind).to_dict()
+        steps = [r.steps(1, 2, 3, kind=kind).to_dict() for r in (full, lean)]
+        assert steps[0] == steps[1]
+
+
 def test_what_cannot_be_loaded(tmp_path):
     with pytest.raises(EyelineError, match="does not exist"):
         Reading.load(tmp_path / "nothing.safetensors")

@@ -66,9 +66,10 @@ class TestSmolLM2:
     def test_it_looks_at_the_animal(self):
         reading = read(TIRED, model("smollm2"))
         assert weight(reading, 13, 8, "it", "animal") == pytest.approx(0.75, abs=0.005)
-        for layer, head in ((0, 0), (13, 8), (29, 4)):
+        for layer, head in ((0, 0), (13, 8), (27, 3), (29, 4)):
             check = reading.steps(layer, head, "it").verify()
-            assert check.max_delta <= 1e-5, check.by_stage
+            # in the last layers numbers are in the hundreds: rounding is relative to that
+            assert check.ok and check.max_delta <= 1e-4, check.by_stage
             assert check.taken_from_model == ()
 
     def test_the_next_token(self):

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 import _tiny_models as tiny
+import eyeline
 from eyeline.readings import Reading, read
+from eyeline.steps import Stage, Steps, make_steps
+from eyeline.tokens import Token
 
 ROTARY = {"query_rotary", "key_rotary"}
 ALWAYS = {"input", "query", "key", "value", "scores", "scaled", "mask", "weights"}
@@ -41,6 +44,8 @@ def test_steps_equal_the_model_in_every_head(family):
                 steps = reading.steps(layer, head, (5 * head + 3) % rows, kind=kind)
                 check = steps.verify()
                 assert check.max_delta <= 1e-5, (kind, layer, head, check.by_stage)
+                assert check.ok and check.max_relative <= 1e-5, check.relative_by_stage
+                assert check.relative_by_stage.keys() == check.by_stage.keys()
                 assert check.taken_from_model == ()
                 expected = ALWAYS | EXTRA.get(family, set())
                 if family == "t5" and kind != "cross":
@@ -127,6 +132,10 @@ def test_json_holds_everything_and_nothing_that_json_cannot():
     assert values["weights"] == steps["weights"].values.tolist()
     assert values["mask"][0] is None and values["mask"][9] is not None
     assert data["max_delta"] == steps.verify().max_delta
+    assert data["max_relative_delta"] == steps.verify().max_relative > 0
+    assert data["equal_but_for_rounding"] is True and data["tolerance"] == 1e-5
+    relative = {s["name"]: s["max_relative_delta"] for s in data["stages"]}
+    assert relative["weights"] == steps["weights"].relative_delta and relative["input"] is None
     assert data["taken_from_model"] == []
 
 
@@ -144,3 +153,34 @@ def test_a_wrong_projection_is_noticed():
     assert steps.verify().taken_from_model == ("query_adjusted",)
     assert any("does not know" in note for note in steps.notes)
     assert steps.verify().max_delta <= 1e-5  # from there on it is the model's arithmetic
+
+
+def test_verification_judges_by_the_size_of_the_numbers():
+    def check(own, model, tolerance=1e-5):
+        own, model = (torch.tensor([n, 0.0], dtype=torch.float64) for n in (own, model))
+        stages = (Stage("query", "", "", "", own, "feature", model),)
+        token = Token(0, 0, "it", "it", 0, 2, False)
+        return Steps("encoder", 0, 0, token, [token], stages, tolerance=tolerance).verify()
+
+    large = check(5000.01, 5000.0)
+    assert large.max_delta > 1e-3 and large.max_relative == pytest.approx(2e-6) and large.ok
+    assert str(large).endswith("relative 2.0e-06: rounding")
+    small = check(0.0011, 0.001)
+    assert small.max_delta < large.max_delta and not small.ok
+    assert small.beyond_rounding == ("query",) and "MORE THAN ROUNDING in query" in str(small)
+    assert check(0.0011, 0.001, tolerance=0.2).ok
+    assert not check(torch.nan, 1.0).ok and check(torch.nan, torch.nan).ok
+
+
+def test_the_tolerance_is_that_of_the_models_precision():
+    token = Token(0, 0, "it", "it", 0, 2, False)
+    found = {}
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        query, key, value = torch.randn(3, 1, 1, 1, 64).to(dtype)
+        output, seen = eyeline.observe(query, key, value)
+        made = make_steps(
+            seen, kind="encoder", layer=0, head=0, query=token, keys=[token], output=output
+        )
+        found[dtype] = made.verify().tolerance
+        assert made.verify().ok
+    assert list(found.values()) == sorted(found.values()) and len(set(found.values())) == 4

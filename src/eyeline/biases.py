@@ -48,6 +48,14 @@ class Bias(ABC):
             raise ValueError(f"{self} holds {found}: a bias may be finite, or -inf to mask")
 
 
+class DiagonalBias(Bias):
+    """A bias that depends on `key position - query position` alone: one number per diagonal."""
+
+    @abstractmethod
+    def diagonals(self, q_len: int, kv_len: int) -> Float[Tensor, "num_heads q_len+kv_len-1"]:
+        """The bias of every `j - i`, from `-(q_len - 1)` to `kv_len - 1`."""
+
+
 class TensorBias(Bias):
     """An explicit tensor that broadcasts to `[batch, num_heads, q_len, kv_len]`."""
 
@@ -89,7 +97,7 @@ class TensorBias(Bias):
         return f"bias({list(self.values.shape)})"
 
 
-class Alibi(Bias):
+class Alibi(DiagonalBias):
     """Attention with linear biases: `-slope[h] * |position(row) - col|`.
 
     Args:
@@ -113,6 +121,9 @@ class Alibi(Bias):
         distances = self._distances(tile, self.slopes)
         return _toeplitz(-self.slopes[tile.heads, None] * distances, tile)
 
+    def diagonals(self, q_len: int, kv_len: int) -> Tensor:
+        return -self.slopes[:, None] * self._distances(_all_cells(q_len, kv_len), self.slopes)
+
     def collect(self, gradient: Tensor, scores_gradient: Tensor, tile: Tile) -> None:
         by_distance = _sum_diagonals(scores_gradient)
         gradient[tile.heads] -= by_distance @ self._distances(tile, gradient)
@@ -135,7 +146,7 @@ class Alibi(Bias):
         return f"Alibi({self.slopes.numel()} heads)"
 
 
-class RelativeBias(Bias):
+class RelativeBias(DiagonalBias):
     """T5's learned bias: one number per bucket of relative position and head.
 
     Args:
@@ -178,6 +189,9 @@ class RelativeBias(Bias):
 
     def tile(self, tile: Tile) -> TileFloat:
         return _toeplitz(self.table[self._buckets(tile)][:, tile.heads].T, tile)
+
+    def diagonals(self, q_len: int, kv_len: int) -> Tensor:
+        return self.table[self._buckets(_all_cells(q_len, kv_len))].T
 
     def collect(self, gradient: Tensor, scores_gradient: Tensor, tile: Tile) -> None:
         by_distance = _sum_diagonals(scores_gradient).T.to(gradient.dtype)
@@ -266,6 +280,10 @@ def _relative_positions(tile: Tile, offset: int, device: torch.device) -> Int[Te
     _, _, rows, cols = tile.shape
     first = tile.cols.start - (tile.rows.stop - 1 + offset)
     return torch.arange(first, first + max(rows + cols - 1, 0), device=device)
+
+
+def _all_cells(q_len: int, kv_len: int) -> Tile:
+    return Tile(slice(0, 1), slice(0, 1), slice(0, q_len), slice(0, kv_len))
 
 
 def _toeplitz(diagonals: Float[Tensor, "heads diagonals"], tile: Tile) -> TileFloat:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from eyeline.readings import Reading
 
 __all__ = ["app", "main"]
+
+_CONTROLS = re.compile("[\x7f-\x9f]")
 
 app = typer.Typer(
     help="See what every token looks at, with the exact numbers.",
@@ -150,7 +153,7 @@ def models_list(as_json: JsonOption = False) -> None:
             }
             for name, entry in CATALOGUE.items()
         ]
-        return typer.echo(json.dumps(rows, indent=2))
+        return typer.echo(_json(rows))
     table = Table(box=None, header_style="bold", padding=(0, 1))
     for column in ("name", "model", "for", "licence", "on this machine"):
         table.add_column(column)
@@ -226,7 +229,17 @@ def _print_json(reading: "Reading", data: dict[str, Any]) -> None:
         "target_tokens": [t.label for t in reading.target_tokens],
         "predictions": [p.to_dict() for p in reading.predictions if p.kind != "embedding"],
     }
-    typer.echo(json.dumps(about | data, ensure_ascii=False, indent=2))
+    typer.echo(_json(about | data))
+
+
+def _json(data: Any) -> str:
+    """Readable JSON: letters stay as they are, but no character that a terminal obeys.
+
+    JSON itself wants U+0000 to U+001F escaped; U+007F to U+009F are controls as well, and C1
+    (U+009B above all) begins the same sequences as an escape character.
+    """
+    written = json.dumps(data, ensure_ascii=False, indent=2)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 @contextmanager

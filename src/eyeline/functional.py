@@ -54,7 +54,8 @@ def attention(
         softcap: Scaled scores become `softcap * tanh(scores / softcap)`, before bias and mask.
         sinks: One logit per head that joins the softmax sum and has no value: weights of a row then
             sum to less than 1.
-        impl: `"auto"`, `"reference"` or `"tiled"`. A named one raises if it cannot do the job.
+        impl: `"auto"`, `"native"`, `"tiled"` or `"reference"`. A named one raises if it cannot do
+            the job.
 
     Returns:
         The output, in query's dtype. A query that may see nothing gets exactly 0; one that sees a
@@ -122,17 +123,18 @@ def observe(
     problem, shape = _canonical(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, bias, softcap, sinks
     )
-    chosen = implementations.choose(impl, problem)
+    wants = None if measure is None else measure.wants(output=True)
+    chosen = implementations.choose(impl, problem, wants)
     needs_gradient = torch.is_grad_enabled() and any(
         t.requires_grad for t in problem.differentiable
     )
-    if measure is None or needs_gradient:
+    if measure is None or wants is None or needs_gradient:
         output, normalizer = chosen.attend(problem)
         seen = AttentionMap(problem, normalizer, impl=impl)
         if measure is not None:
             seen.take(measure)
     else:
-        statistics = chosen.measure(problem, measure.wants(output=True))
+        statistics = chosen.measure(problem, wants)
         output = statistics.output
         seen = AttentionMap(problem, statistics.normalizer, impl=impl)
         seen.remember(measure, statistics)

@@ -192,7 +192,7 @@ class AttentionMap:
         )
         if missing != Wants():
             self._check_unchanged()
-            chosen = implementations.choose(self._impl, self.problem)
+            chosen = implementations.choose(self._impl, self.problem, missing)
             self.remember(missing, chosen.measure(self.problem, missing))
         return Statistics(
             normalizer=self.normalizer,

@@ -5,9 +5,10 @@ says how far each is from what the model really computed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,6 +20,14 @@ from eyeline.tokens import Token
 
 __all__ = ["Stage", "Steps", "Verification", "make_steps"]
 
+_TOLERANCES = {
+    torch.float64: 1e-12,
+    torch.float32: 1e-5,
+    torch.float16: 1e-2,
+    torch.bfloat16: 6e-2,
+}
+"""About a hundred roundings of a model that computes in float32, eight of one in half precision."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -29,14 +38,36 @@ class Verification:
         by_stage: The same, stage by stage.
         taken_from_model: Stages whose numbers are the model's, because what it does there is not
             known to eyeline; the later ones are computed from them.
+        relative_by_stage: max |Δ| ÷ max |y| of each stage, y being the model's numbers there.
+        tolerance: Relative difference that the model's own rounding explains.
     """
 
     max_delta: float
     by_stage: dict[str, float]
     taken_from_model: tuple[str, ...] = ()
+    relative_by_stage: dict[str, float] = field(default_factory=dict)
+    tolerance: float = 1e-5
+
+    @property
+    def max_relative(self) -> float:
+        """The largest relative difference of any stage."""
+        return max(self.relative_by_stage.values(), default=0.0)
+
+    @property
+    def beyond_rounding(self) -> tuple[str, ...]:
+        """The stages that differ by more than the model's rounding explains."""
+        return tuple(n for n, d in self.relative_by_stage.items() if not d <= self.tolerance)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the steps are the model's arithmetic, but for rounding."""
+        return not self.beyond_rounding
 
     def __str__(self) -> str:
-        return f"max |Δ| vs the model {self.max_delta:.1e}"
+        found = f"max |Δ| vs the model {self.max_delta:.1e}, relative {self.max_relative:.1e}"
+        if self.ok:
+            return f"{found}: rounding"
+        return f"{found}: MORE THAN ROUNDING in {', '.join(self.beyond_rounding)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +81,7 @@ class Steps:
     keys: Sequence[Token]
     stages: tuple[Stage, ...]
     notes: tuple[str, ...] = ()
+    tolerance: float = 1e-5
 
     def __getitem__(self, name: str) -> Stage:
         for stage in self.stages:
@@ -60,11 +92,18 @@ class Steps:
     def verify(self) -> Verification:
         """Compare every stage with what the model computed."""
         by_stage = {s.name: s.delta for s in self.stages if s.delta is not None}
+        relative = {s.name: s.relative_delta for s in self.stages if s.relative_delta is not None}
         taken = tuple(s.name for s in self.stages if s.name.endswith("_adjusted"))
-        return Verification(max(by_stage.values(), default=0.0), by_stage, taken)
+        largest = max(by_stage.values(), default=0.0)
+        return Verification(largest, by_stage, taken, relative, self.tolerance)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; a number that is not finite is null (a masked score, or NaN)."""
+        """Plain data for JSON; a number that is not finite is null (a masked score, or NaN).
+
+        `max_delta` is absolute, `max_relative_delta` is divided by the stage's largest number, and
+        `equal_but_for_rounding` says whether the latter is within `tolerance`.
+        """
+        check = self.verify()
         return {
             "kind": self.kind,
             "layer": self.layer,
@@ -80,12 +119,16 @@ class Steps:
                     "per": s.per,
                     "values": plain(s.values),
                     "max_delta": plain(s.delta),
+                    "max_relative_delta": plain(s.relative_delta),
                 }
                 for s in self.stages
             ],
             "notes": list(self.notes),
-            "max_delta": plain(self.verify().max_delta),
-            "taken_from_model": list(self.verify().taken_from_model),
+            "max_delta": plain(check.max_delta),
+            "max_relative_delta": plain(check.max_relative),
+            "tolerance": check.tolerance,
+            "equal_but_for_rounding": check.ok,
+            "taken_from_model": list(check.taken_from_model),
         }
 
 
@@ -133,4 +176,9 @@ def make_steps(
             build.add(name, f"{name} as the model made it", name[0], "", values, per)
     weights, live = weigh(build, vectors.q, vectors.k)
     combine(build, weights, live, vectors.v, projections, seen, output)
-    return Steps(kind, layer, head, query, keys, tuple(build.stages), tuple(build.notes))
+    return Steps(
+        *(kind, layer, head, query, keys),
+        stages=tuple(build.stages),
+        notes=tuple(build.notes),
+        tolerance=_TOLERANCES[problem.query.dtype],
+    )

@@ -7,33 +7,10 @@ import pytest
 import torch
 import transformers as hf
 
-SMALL = {
-    "vocab_size": 99,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 37,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+import _tiny_models as shared
+
+SMALL = shared.SIZES | {"vocab_size": 99} | shared.BYTES_IDS
 GROUPED = SMALL | {"num_key_value_heads": 2}
-SLIDING = ["sliding_attention", "full_attention"]
-PAIR = {
-    "vocab_size": 99,
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 37,
-    "decoder_ffn_dim": 37,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 2,
-}
 
 
 def _bert_pair() -> Any:
@@ -44,92 +21,39 @@ def _bert_pair() -> Any:
     return hf.EncoderDecoderModel(config)
 
 
-MODELS: dict[str, Callable[[], Any]] = {
-    "bert": lambda: hf.BertModel(hf.BertConfig(**SMALL)),
-    "albert": lambda: hf.AlbertModel(hf.AlbertConfig(**SMALL, embedding_size=16)),
-    "gpt2": lambda: hf.GPT2LMHeadModel(
-        hf.GPT2Config(
-            vocab_size=99,
-            n_embd=32,
-            n_layer=2,
-            n_head=4,
-            n_positions=64,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    ),
-    "t5": lambda: hf.T5ForConditionalGeneration(
-        hf.T5Config(
+def _whisper() -> Any:
+    return hf.WhisperForConditionalGeneration(
+        hf.WhisperConfig(
             vocab_size=99,
             d_model=32,
-            d_kv=8,
-            d_ff=37,
-            num_layers=2,
-            num_heads=4,
-            decoder_start_token_id=0,
-        )
-    ),
-    "bart": lambda: hf.BartForConditionalGeneration(
-        hf.BartConfig(**PAIR, max_position_embeddings=64)
-    ),
-    "bert-pair": _bert_pair,
-    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**GROUPED)),
-    "mistral": lambda: hf.MistralForCausalLM(hf.MistralConfig(**GROUPED, sliding_window=4)),
-    "gemma2": lambda: hf.Gemma2ForCausalLM(
-        hf.Gemma2Config(
-            **GROUPED,
-            head_dim=8,
-            sliding_window=4,
-            attn_logit_softcapping=0.5,  # so low that leaving it out would show
-            layer_types=SLIDING,
-        )
-    ),
-    "gemma3": lambda: hf.Gemma3ForCausalLM(
-        hf.Gemma3TextConfig(**GROUPED, head_dim=8, sliding_window=4, layer_types=SLIDING)
-    ),
-    "qwen3": lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**GROUPED, head_dim=8)),
-    "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(**GROUPED)),
-    "gpt-neox": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SMALL)),
-    "gpt-oss": lambda: hf.GptOssForCausalLM(
-        hf.GptOssConfig(
-            **GROUPED | {"intermediate_size": 32},
-            head_dim=8,
-            sliding_window=4,
-            layer_types=SLIDING,
-            num_local_experts=2,
-            num_experts_per_tok=1,
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        )
-    ),
-    "opt": lambda: hf.OPTForCausalLM(
-        hf.OPTConfig(
-            vocab_size=99,
-            hidden_size=32,
-            word_embed_proj_dim=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            ffn_dim=37,
-            max_position_embeddings=64,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    ),
-    "whisper": lambda: hf.WhisperForConditionalGeneration(
-        hf.WhisperConfig(
-            **PAIR,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=40,
+            decoder_ffn_dim=40,
+            decoder_start_token_id=2,
             num_mel_bins=8,
             max_source_positions=10,
             max_target_positions=64,
             begin_suppress_tokens=None,
+            **shared.BYTES_IDS,
         )
+    )
+
+
+MODELS: dict[str, Callable[[], Any]] = {name: make for name, (make, _) in shared.MODELS.items()} | {
+    "bert-pair": _bert_pair,
+    "gemma3": lambda: hf.Gemma3ForCausalLM(
+        hf.Gemma3TextConfig(**GROUPED, **shared.ALTERNATING, head_dim=8)
     ),
+    "whisper": _whisper,
     "vit": lambda: hf.ViTModel(
         hf.ViTConfig(
             hidden_size=32,
             num_hidden_layers=2,
             num_attention_heads=4,
-            intermediate_size=37,
+            intermediate_size=40,
             image_size=12,
             patch_size=4,
         )
@@ -149,6 +73,7 @@ MODELS: dict[str, Callable[[], Any]] = {
         )
     ),
 }
+"""The families of `_tiny_models`, and those that have no text of their own or are refused."""
 
 
 @pytest.fixture
@@ -156,13 +81,9 @@ def tiny() -> Callable[[str], Any]:
     """`tiny("llama")`: that model with fixed random weights, in evaluation mode, eager."""
 
     def make(name: str) -> Any:
-        torch.manual_seed(0)
-        model = MODELS[name]().eval()
+        model = shared.with_fixed_weights(MODELS[name])
         if model._can_set_attn_implementation():
             model.set_attn_implementation("eager")
-        for parameter_name, parameter in model.named_parameters():
-            if "sinks" in parameter_name or "relative_attention_bias" in parameter_name:
-                torch.nn.init.normal_(parameter)  # zero at the start, and zero would show nothing
         return model
 
     return make

@@ -314,7 +314,7 @@ def test_autocast(tiny, inputs):
         expected = model(**inputs(model)).logits
         with watch(model):
             found = model(**inputs(model)).logits
-    torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)
+    assert (found - expected).abs().max() <= 0.05 * expected.abs().max()
 
 
 def test_without_a_watcher_it_still_computes_attention(tiny, inputs):
@@ -388,7 +388,8 @@ def test_no_n_by_n_in_the_maps_and_none_made_by_us(tiny, inputs, name):
         model(**given)
     for seen in maps.values():
         kept = [*seen.problem.differentiable, *_tensors(seen.problem.mask)]
-        assert all(t.numel() < n * n for t in kept if t.dim() and t.shape[-1] != 8)
+        width = seen.problem.query.shape[-1]  # of vectors there may be as many
+        assert all(t.numel() < n * n for t in kept if t.dim() and t.shape[-1] != width)
         assert not any(list(t.shape[-2:]) == [n, n] for t in kept)
 
 

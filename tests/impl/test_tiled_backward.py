@@ -67,5 +67,5 @@ def test_a_third_derivative_is_refused_rather_than_wrong():
     output = eyeline.attention(q, q, q, impl="tiled")
     (first,) = torch.autograd.grad(output.square().sum(), q, create_graph=True)
     (second,) = torch.autograd.grad(first.square().sum(), q, create_graph=True)
-    with pytest.raises(RuntimeError, match="twice, not three times.*impl='reference'"):
+    with pytest.raises(RuntimeError, match=r"twice, not three times.*impl='reference'"):
         torch.autograd.grad(second.sum(), q)

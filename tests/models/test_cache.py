@@ -72,3 +72,15 @@ def test_a_running_fetch_in_an_old_folder_is_left_alone(cache_folder):
     yesterday = time.time() - 25 * 3600
     os.utime(folder, (yesterday, yesterday))
     assert cache.sweep() == []
+
+
+def test_a_folder_that_goes_while_we_look_is_somebodys_work(tmp_path, monkeypatch):
+    folder = cache.models_folder() / f"{cache.PARTIAL}tiny-1"
+    folder.mkdir(parents=True)
+    os.utime(folder, (0, 0))
+
+    def gone(self, pattern):
+        raise FileNotFoundError(self)
+
+    monkeypatch.setattr(type(folder), "rglob", gone)
+    assert cache.sweep() == [] and folder.exists()

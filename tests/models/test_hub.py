@@ -117,3 +117,11 @@ def test_what_is_in_the_local_cache(tmp_path, monkeypatch):
     (repository / "refs" / "main").write_text("a" * 40, encoding="utf-8")
     (snapshot / "config.json").write_text("{}", encoding="utf-8")
     assert _hub.from_local_cache("someone/tiny") == Path(snapshot)
+
+
+def test_where_the_hub_keeps_a_models_files(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    expected = tmp_path / "models--someone--some" / "blobs"
+    assert _hub.blobs_folder("someone/some") == expected

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from eyeline._errors import CheckpointError, EyelineError, ModelNotFound
@@ -55,6 +57,27 @@ def test_a_model_on_the_hub(tmp_path, write_folder, hub):
     hub(lambda name: (asked.append(name), folder)[1])
     assert resolve("gpt2") == resolve("someone/some.model-1_0") == folder
     assert asked == ["gpt2", "someone/some.model-1_0"]
+
+
+def test_a_download_from_the_hub_is_reported(tmp_path, write_folder, hub, monkeypatch):
+    blobs, heard = tmp_path / "blobs", threading.Event()
+    blobs.mkdir()
+    (blobs / "of another model").write_bytes(bytes(500))
+    monkeypatch.setattr(_hub, "blobs_folder", lambda name: blobs)
+    reports = []
+
+    def progress(stage, done, total):
+        reports.append((stage, done, total))
+        heard.set()
+
+    def download(name):
+        (blobs / "weights.incomplete").write_bytes(bytes(1234))
+        assert heard.wait(5)
+        return write_folder(tmp_path / "downloaded")
+
+    hub(download)
+    resolve("someone/some", progress)
+    assert reports[0] == ("hub", 1234, None) and reports[-1] == ("hub", 1234, 1234)
 
 
 def test_without_the_hub_its_local_cache_is_used(tmp_path, write_folder, monkeypatch):

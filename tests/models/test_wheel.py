@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import zipfile
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,6 +78,24 @@ def test_pip_is_asked_for_the_pinned_wheel_only(tmp_path, monkeypatch):
     assert command[:5] == [sys.executable, "-P", "-m", "pip", "download"]
     assert "--no-deps" in command and command[-1] == "tiny==1.0"
     assert command[command.index("--only-binary") + 1] == ":all:"
+
+
+def test_without_pip_the_copy_that_python_comes_with_runs(tmp_path, monkeypatch):
+    real = PathFinder.find_spec
+    monkeypatch.setattr(PathFinder, "find_spec", lambda name: None if name == "pip" else real(name))
+    arguments = _wheel._pip()
+    assert "ensurepip" in arguments[0] and len(arguments) == 1
+    done = subprocess.run(
+        [sys.executable, "-P", *arguments, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("pip ") and "_bundled" in done.stdout
+
+
+def test_without_any_pip_the_error_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(PathFinder, "find_spec", lambda name: None)
+    with pytest.raises(_wheel.PackageUnavailable, match="uv pip install pip, or python -m ensure"):
+        REAL_RUN_PIP("tiny==1.0", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_pip_says_ends_up_in_the_error(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What the terminal shows: the numbers of the reading, whatever they look like."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -49,6 +51,30 @@ def test_every_stage_is_shown(family):
         assert stage.title in shown and stage.formula in shown, stage.name
     for note in steps.notes:
         assert note in shown
+    check = steps.verify()
+    assert f"{check.max_delta:.1e}, relative {check.max_relative:.1e}: the model's" in shown
+
+
+def test_more_than_rounding_is_said_with_its_stage(reading):
+    steps = dataclasses.replace(reading.steps(0, 0, "it"), tolerance=0.0)
+    shown = flat(terminal.render_steps(reading, steps), 200)
+    assert "MORE THAN ROUNDING in" in shown and "the model's rounding" not in shown
+
+
+def test_a_stage_that_the_table_has_no_heading_for_goes_by_its_name(reading):
+    steps = reading.steps(0, 0, "it")
+    new = dataclasses.replace(steps["scaled"], name="temperature")
+    changed = dataclasses.replace(steps, stages=(*steps.stages[:6], new, *steps.stages[6:]))
+    shown = flat(terminal.render_steps(reading, changed), 200)
+    assert "scaled temperature masked weight" in shown
+
+
+@pytest.mark.parametrize("family", tiny.MODELS)
+def test_every_number_per_key_has_a_short_heading(family):
+    target = tiny.TARGET if family in tiny.PAIRS else None
+    reading = read(tiny.TEXT, tiny.loaded(family), target=target)
+    per_key = {s.name for s in reading.steps(0, 0, 2).stages if s.per == "key"}
+    assert per_key <= set(terminal._COLUMNS)
 
 
 def test_heads_are_counted_and_explained(reading):
@@ -59,11 +85,11 @@ def test_heads_are_counted_and_explained(reading):
 
 
 def test_markup_in_the_text_is_only_text():
-    text = "it [bold]was[/bold] [/] \x1b[31m tired"
+    text = "it [bold]was[/bold] [/] \x1b[31m \x9b31m tired"
     reading = read(text, tiny.loaded("gpt2"))
     for token in reading.tokens:
         shown = terminal.to_text(terminal.render_look(reading, reading.look(token.index)))
-        assert "\x1b" not in shown
+        assert "\x1b" not in shown and "\x9b" not in shown
 
 
 def test_nan_is_shown_as_such(reading):

@@ -39,36 +39,17 @@ def project(build: Builder, parts: Projections, seen: Seen, model: Vectors) -> V
             f"head {build.head} reads key/value head {build.kv_head}"
         )
     width, value_width = problem.query.shape[-1], problem.value.shape[-1]
-    query_part = parts.query.head(build.head, width)
-    key_part = parts.key.head(build.kv_head, width)
-    value_part = parts.value.head(build.kv_head, value_width)
-    q, k, v = query_part(x), key_part(sources), value_part(sources)
-    build.add(
-        "query",
-        "query: what is it looking for?",
-        _formula("q", "Q", query_part),
-        _example("q[0]", query_part, x, q[0]),
-        q,
-        "feature",
-        _same(q, model.q),
+    q = _projected(
+        *(build, "query", "query: what is it looking for?"),
+        *(parts.query.head(build.head, width), x, model.q),
     )
-    build.add(
-        "key",
-        "keys: what does each token offer?",
-        _formula("k", "K", key_part),
-        _example(f"k({build.top_label})[0]", key_part, sources[build.top], k[build.top, 0]),
-        k,
-        "key, feature",
-        _same(k, model.k),
+    k = _projected(
+        *(build, "key", "keys: what does each token offer?"),
+        *(parts.key.head(build.kv_head, width), sources, model.k),
     )
-    build.add(
-        "value",
-        "values: what does each token give?",
-        _formula("v", "V", value_part),
-        _example(f"v({build.top_label})[0]", value_part, sources[build.top], v[build.top, 0]),
-        v,
-        "key, feature",
-        _same(v, model.v),
+    v = _projected(
+        *(build, "value", "values: what does each token give?"),
+        *(parts.value.head(build.kv_head, value_width), sources, model.v),
     )
     q, k = _normalise(build, parts, Vectors(q, k, v), model, (x, sources))
     q, k = _rotate(build, q, k, seen, model)
@@ -80,12 +61,23 @@ def project(build: Builder, parts: Projections, seen: Seen, model: Vectors) -> V
     )
 
 
-def _formula(result: str, which: str, part: Linear) -> str:
-    return f"{result} = W_{which} x" + (" + b" if part.bias is not None else "")
-
-
-def _example(name: str, part: Linear, x: Tensor, result: Tensor) -> str:
-    return dot(name, part.weight[0].double(), x, result, first(part.bias))
+def _projected(
+    build: Builder, name: str, title: str, part: Linear, x: Tensor, model: Tensor
+) -> Tensor:
+    """One vector through its projection, or one per key; the example is of the top key."""
+    values, letter = part(x), name[0]
+    one, label, per = (), letter, "feature"
+    if x.dim() == 2:
+        one, label, per = (build.top,), f"{letter}({build.top_label})", "key, feature"
+    return build.add(
+        name,
+        title,
+        f"{letter} = W_{letter.upper()} x" + (" + b" if part.bias is not None else ""),
+        dot(f"{label}[0]", part.weight[0].double(), x[one], values[one][0], first(part.bias)),
+        values,
+        per,
+        _same(values, model),
+    )
 
 
 def _same(own: Tensor, model: Tensor) -> Tensor | None:

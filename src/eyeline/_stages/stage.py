@@ -1,5 +1,6 @@
 """A stage, the builder that collects stages, and how numbers are put into formulas."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +46,21 @@ class Stage:
         difference = (self.values - model).abs().nan_to_num(nan=torch.inf)
         same = (self.values == model) | (self.values.isnan() & model.isnan())
         return float(difference.masked_fill(same, 0).max()) if difference.numel() else 0.0
+
+    @property
+    def relative_delta(self) -> float | None:
+        """`delta` as a share of the largest finite number that the model has in this stage.
+
+        A model computes in float32 or less: where its numbers are large, so is its rounding. Where
+        all of them are 0, any difference is an infinite one.
+        """
+        if self.model is None or self.delta is None:
+            return None
+        finite = self.model.abs().nan_to_num(nan=0.0, posinf=0.0)
+        largest = float(finite.max()) if finite.numel() else 0.0
+        if self.delta == 0:
+            return 0.0
+        return self.delta / largest if largest > 0 else math.inf
 
 
 @dataclass(eq=False)
@@ -122,7 +138,7 @@ def vector(name: str, values: Tensor) -> str:
     return f"{name} = [{', '.join(f'{x:.3g}' for x in values[:6])}{more}]"
 
 
-def paren(number: Any) -> str:
+def paren(number: Any, digits: int = 3) -> str:
     """A number, in parentheses if it is negative."""
-    text = f"{float(number):.3g}"
+    text = f"{float(number):.{digits}g}"
     return f"({text})" if text.startswith("-") else text

@@ -96,7 +96,7 @@ def _softmax(build: Builder, masked: Tensor, live: Tensor) -> Tensor:
         "weights",
         title,
         formula,
-        f"e^({masked[top]:.4g} − {paren(largest)}) ÷ {float(total):.4g} = {weights[top]:.4f}",
+        f"e^({masked[top]:.4g} − {paren(largest, 4)}) ÷ {float(total):.4g} = {weights[top]:.4f}",
         weights,
         "key",
         build.weights,

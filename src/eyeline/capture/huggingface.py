@@ -5,10 +5,9 @@ with projected, rotated and cached queries, keys and values: exactly what a map 
 """
 
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
@@ -17,7 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eyeline.biases import Bias
+from eyeline.capture.borrowing import NAME, borrowed
 from eyeline.capture.hf_biases import symbolic_bias
+from eyeline.capture.hf_calls import give_back, inputs_noted, recipe_of
+from eyeline.capture.recipes import Recipe
 from eyeline.capture.recording import slots_for
 from eyeline.capture.records import UnsupportedModel
 from eyeline.capture.symbolic_mask import SymbolicMask, make_mask
@@ -25,9 +27,6 @@ from eyeline.functional import attention, observe
 from eyeline.maps import AttentionMap
 
 __all__ = ["attention_forward", "installed", "pretrained_models", "refusal"]
-
-NAME = "eyeline"
-"""Ours among the attention implementations. It must not contain "flash", "sdpa" or "flex"."""
 
 
 @torch.compiler.disable  # it looks for watchers and reads version counters; a graph break is right
@@ -74,11 +73,16 @@ def attention_forward(
             "use generate() or a plain forward pass"
         )
     query, key, value = _autocast(query, key, value)
+    give_back(module, query, key, value)
     if is_causal is None:
         is_causal = bool(getattr(module, "is_causal", True))
     slots = slots_for(module, causal=is_causal)
+    recipe: Recipe | str = ""
+    if any(slot.recompute for slot in slots):
+        recipe = recipe_of(slots[0].name, module, query, key, value)
     if slots:  # the map must stay true when a cache is overwritten or an optimizer steps
-        key, value = _own_copy(key), _own_copy(value)
+        if isinstance(recipe, str) or not all(slot.recompute for slot in slots):
+            key, value = _own_copy(key), _own_copy(value)
         s_aux = None if s_aux is None else s_aux.clone()
     mask: Any = attention_mask
     if isinstance(attention_mask, SymbolicMask):
@@ -100,9 +104,8 @@ def attention_forward(
     if not slots:
         return attention(query, key, value, **call).transpose(1, 2).contiguous(), None
     output, seen = observe(query, key, value, **call)
-    for slot in slots:
-        slot.keep(seen, output)
-    return output.transpose(1, 2).contiguous(), seen
+    kept = [slot.keep(seen, output, recipe) for slot in slots]
+    return output.transpose(1, 2).contiguous(), kept[-1]
 
 
 def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -168,34 +171,21 @@ def refusal(model: Any) -> str | None:
     return None
 
 
-_lock = threading.RLock()
-_borrowed: dict[int, tuple[Any, str | None, int]] = {}
-"""id(config) → the config, its implementation before any watcher came, how many watchers."""
-
-
 @contextmanager
-def installed(model: Any) -> Iterator[None]:
-    """The model uses our attention while the block lasts; every config gets its own back."""
-    configs = list(_configs(model))
-    with _lock:
+def installed(model: Any, *, note_inputs: bool = False) -> Iterator[None]:
+    """The model uses our attention while the block lasts; every config gets its own back.
+
+    Args:
+        model: A `PreTrainedModel`.
+        note_inputs: Whether maps are to be made from its attention modules' inputs.
+    """
+    with ExitStack() as stack:
         _register()
-        for config in configs:
-            _, before, count = _borrowed.get(
-                id(config), (config, config._attn_implementation_internal, 0)
-            )
-            _borrowed[id(config)] = (config, before, count + 1)
-    try:
-        with _lock:
-            model.set_attn_implementation(NAME)
+        stack.enter_context(borrowed(list(_configs(model))))
+        if note_inputs:
+            stack.enter_context(inputs_noted(model))
+        model.set_attn_implementation(NAME)
         yield
-    finally:
-        with _lock:
-            for config in configs:
-                _, before, count = _borrowed.pop(id(config))
-                if count > 1:
-                    _borrowed[id(config)] = (config, before, count - 1)
-                else:
-                    config._attn_implementation_internal = before
 
 
 @cache

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eyeline.capture.records import Kind, Maps, Record
+from eyeline.capture.recipes import AtHand, Recipe, RecomputedMap
+from eyeline.capture.records import VECTORS, Kind, Maps, Record
 from eyeline.capture.sharing import Past
 from eyeline.maps import AttentionMap
 
@@ -49,13 +50,35 @@ class Slot:
     layer: int
     past: Past
     outputs: bool
+    at_hand: AtHand | None
 
-    def keep(self, seen: AttentionMap, output: Tensor) -> None:
-        """Record what the call gave."""
-        shared = self.past.share(seen)
+    @property
+    def recompute(self) -> bool:
+        """Whether a recipe is wanted instead of query, key and value."""
+        return self.at_hand is not None
+
+    def keep(self, seen: AttentionMap, output: Tensor, recipe: Recipe | str) -> AttentionMap:
+        """Record what the call gave.
+
+        Args:
+            seen: Its map.
+            output: Its output per head.
+            recipe: How query, key and value are made again, or why they must be kept.
+
+        Returns:
+            The map as it was recorded.
+        """
+        keeps = VECTORS
+        if self.at_hand is None:
+            shown = self.past.share(seen)
+        elif isinstance(recipe, Recipe):
+            shown, keeps = RecomputedMap(seen, recipe, self.at_hand), "inputs"
+        else:
+            shown, keeps = self.past.share(seen), f"{VECTORS}: {recipe}"
         kept = output.detach() if self.outputs else None
-        record = Record(self.name, self.module, self.kind, self.layer, shared, kept)
+        record = Record(self.name, self.module, self.kind, self.layer, shown, kept, keeps)
         self.page.records[self.name] = record
+        return shown
 
 
 class Recorder:
@@ -65,12 +88,19 @@ class Recorder:
         model: The watched model.
         layers: Numbers of the layers to keep; None = all.
         outputs: Whether to keep each attention's output as well.
+        recompute: Whether to keep inputs instead of queries, keys and values, where that is safe.
     """
 
     def __init__(
-        self, model: nn.Module, layers: Collection[int] | None, *, outputs: bool = False
+        self,
+        model: nn.Module,
+        layers: Collection[int] | None,
+        *,
+        outputs: bool = False,
+        recompute: bool = False,
     ) -> None:
         self.outputs = outputs
+        self._at_hand = AtHand() if recompute else None
         self.maps = Maps()
         self.layers = None if layers is None else frozenset(layers)
         self.layers_met: set[int] = set()
@@ -138,7 +168,7 @@ class Recorder:
             return None
         name = f"{name}@{repeats}" if repeats else name
         past = thread.past.setdefault(name, Past())
-        return Slot(page, name, module, kind, layer, past, self.outputs)
+        return Slot(page, name, module, kind, layer, past, self.outputs, self._at_hand)
 
     def _publish(self, records: dict[str, Record]) -> None:
         if records:

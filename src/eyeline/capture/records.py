@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from eyeline._errors import EyelineError
 from eyeline.maps import AttentionMap
 
-__all__ = ["Kind", "Maps", "Record", "UnsupportedModel"]
+__all__ = ["VECTORS", "Kind", "Maps", "Record", "UnsupportedModel"]
+
+VECTORS = "query, key and value"
+"""What a record keeps unless its map can make them again."""
 
 Kind: TypeAlias = Literal["encoder", "decoder", "cross"]
 
@@ -32,6 +35,8 @@ class Record:
         map: The weights. Queries, keys and values as the model used them are in `map.problem`.
         output: The weighted values per head, before the output projection; None unless `watch` was
             asked for outputs, as they are half of what a pass leaves in memory.
+        keeps: "query, key and value", or "inputs" with `watch(recompute=True)`; where that was not
+            possible, a colon and the reason.
     """
 
     name: str
@@ -40,6 +45,11 @@ class Record:
     layer: int
     map: AttentionMap
     output: Float[Tensor, "batch num_heads q_len value_dim"] | None = None
+    keeps: str = VECTORS
+
+    def __repr__(self) -> str:
+        what = f"{self.kind} layer {self.layer}"
+        return f"Record({self.name}: {what}, {self.map}, keeps {self.keeps})"
 
 
 class Maps(Mapping[str, AttentionMap]):

@@ -5,6 +5,7 @@ repeats the projections and observes. Its masks say the opposite of ours: True =
 """
 
 import inspect
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from eyeline import masks
+from eyeline.capture.recipes import Recipe
 from eyeline.capture.recording import slots_for
 from eyeline.functional import observe
 from eyeline.masks import Mask
@@ -36,7 +38,7 @@ def listen(module: nn.MultiheadAttention) -> RemovableHandle:
 
 @torch.no_grad()
 def _heard(
-    module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any
+    module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
 ) -> None:
     call = inspect.signature(nn.MultiheadAttention.forward).bind(module, *args, **kwargs)
     call.apply_defaults()
@@ -50,8 +52,15 @@ def _heard(
         (query, key, value), mask = _unnested(query, key, value)
     parts = _project(module, query, key, value)
     output, seen = observe(*parts, attn_mask=mask, bias=bias)
+    recipe: Recipe | str = ""
+    if any(slot.recompute for slot in slots):
+        if module.training or result[0].requires_grad:
+            recipe = "it is being trained, which changes what they were made of"
+        else:
+            sides = (query, key, value)
+            recipe = Recipe(slots[0].name, module, sides, partial(_project, module, *sides), parts)
     for slot in slots:
-        slot.keep(seen, output)
+        slot.keep(seen, output, recipe)
 
 
 def _project(

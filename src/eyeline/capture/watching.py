@@ -15,7 +15,11 @@ __all__ = ["watch"]
 
 @contextmanager
 def watch(
-    model: nn.Module, layers: Collection[int] | None = None, *, outputs: bool = False
+    model: nn.Module,
+    layers: Collection[int] | None = None,
+    *,
+    outputs: bool = False,
+    recompute: bool = False,
 ) -> Iterator[Maps]:
     """Record the attention of every forward pass that `model` makes in the block.
 
@@ -28,6 +32,11 @@ def watch(
         model: A Hugging Face model, or any module that contains one or `nn.MultiheadAttention`.
         layers: Numbers of the layers to keep, from 0; None keeps all.
         outputs: Keep each attention's output too, in `maps.records[name].output`.
+        recompute: Keep what each attention module was given instead of its queries, keys and
+            values, a third of the memory or less, and run its projections again when a map is
+            asked. Such a map raises when the module's parameters have changed since. Where it
+            would not be safe (a cache, gradients, training mode) the vectors are kept all the
+            same, and `maps.records[name].keeps` says why.
 
     Yields:
         The maps by module name, filled while the model runs.
@@ -55,11 +64,11 @@ def watch(
             or f"{type(model).__name__} contains neither a Hugging Face model nor "
             "torch.nn.MultiheadAttention: there is no attention in it that can be watched"
         )
-    recorder = Recorder(model, layers, outputs=outputs)
+    recorder = Recorder(model, layers, outputs=outputs, recompute=recompute)
     with ExitStack() as stack:
         stack.enter_context(recording(recorder))
         for part in willing:
-            stack.enter_context(huggingface.installed(part))
+            stack.enter_context(huggingface.installed(part, note_inputs=recompute))
         handles = [torch_mha.listen(module) for module in modules]
         handles.append(model.register_forward_pre_hook(recorder.begin))
         handles.append(model.register_forward_hook(recorder.end, always_call=True))

@@ -4,34 +4,53 @@ To add one (C++, Triton, …): a module with `unsupported`, `attend` and `measur
 and a line in `IMPLEMENTATIONS`. `choose` is the only place that decides.
 """
 
+import warnings
+from functools import cache
 from types import ModuleType
 
-from eyeline.impl import reference, tiled
+from eyeline.impl import native, reference, tiled
 from eyeline.impl._problem import Problem
+from eyeline.impl._statistics import Wants
 
 __all__ = ["IMPLEMENTATIONS", "choose"]
 
-IMPLEMENTATIONS: dict[str, ModuleType] = {"reference": reference, "tiled": tiled}
+IMPLEMENTATIONS: dict[str, ModuleType] = {
+    "reference": reference,
+    "tiled": tiled,
+    "native": native,
+}
 
-_AUTO = ("tiled",)
+_AUTO = ("native", "tiled")
 """What `auto` tries, best first. Never `reference`: that one holds the n×n weights."""
 
 
-def choose(name: str, problem: Problem) -> ModuleType:
+def choose(name: str, problem: Problem, wants: Wants | None = None) -> ModuleType:
     """The implementation of that name, or the best one for `auto`.
+
+    Args:
+        name: "auto", or one of `IMPLEMENTATIONS`.
+        problem: The attention call.
+        wants: The statistics that are asked for, if any are.
 
     Raises:
         ValueError: The name is unknown, or the named implementation cannot do the problem.
     """
     if name == "auto":
+        if (reason := native.missing()) is not None:
+            _say_once(reason)
         for candidate in _AUTO:
-            if IMPLEMENTATIONS[candidate].unsupported(problem) is None:
+            if IMPLEMENTATIONS[candidate].unsupported(problem, wants) is None:
                 return IMPLEMENTATIONS[candidate]
         raise ValueError("no implementation can do this attention call")
     if name not in IMPLEMENTATIONS:
         known = ", ".join(["auto", *IMPLEMENTATIONS])
         raise ValueError(f"impl={name!r} is unknown; choose one of {known}")
-    reason = IMPLEMENTATIONS[name].unsupported(problem)
+    reason = IMPLEMENTATIONS[name].unsupported(problem, wants)
     if reason is not None:
         raise ValueError(f"impl={name!r} cannot do this: {reason}; use impl='auto'")
     return IMPLEMENTATIONS[name]
+
+
+@cache
+def _say_once(reason: str) -> None:
+    warnings.warn(f"{reason}. The portable implementation is used.", RuntimeWarning, stacklevel=4)

@@ -142,3 +142,13 @@ def pool_dense(
         )
         result = result / area.clamp(min=1)
     return result
+
+
+def divide_by_area(weights: tuple[int, int, int, int], pooled: Tensor | None) -> None:
+    """Turn the sums in cells into means, in place; `weights` is the shape of what was pooled."""
+    assert pooled is not None
+    counts = [
+        torch.bincount(cells(length, count), minlength=count)
+        for length, count in zip(weights[2:], pooled.shape[2:], strict=True)
+    ]
+    pooled.div_((counts[0][:, None] * counts[1]).to(pooled.device))

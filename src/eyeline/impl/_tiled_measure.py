@@ -19,6 +19,7 @@ from eyeline.impl._statistics import (
     TopK,
     Wants,
     cells,
+    divide_by_area,
     pool_dense,
 )
 from eyeline.impl._strips import RowSums, exponentiate_
@@ -38,7 +39,7 @@ def measure(problem: Problem, wants: Wants) -> Statistics:
         for rows in row_blocks(problem, rows_each):
             _measure_block(panels, rows, wants, result)
     if wants.pooled is not None and wants.pooled.reduce == "mean":
-        _divide_by_area(problem, result.pooled)
+        divide_by_area(problem.shape, result.pooled)
     return result
 
 
@@ -239,12 +240,3 @@ def _output(panels: Panels, rows: slice, pieces: list[Piece], weights: Tensor) -
         total = product if total is None else total + product
     assert total is not None
     return total
-
-
-def _divide_by_area(problem: Problem, pooled: Tensor | None) -> None:
-    assert pooled is not None
-    counts = [
-        torch.bincount(cells(length, count), minlength=count)
-        for length, count in zip(problem.shape[2:], pooled.shape[2:], strict=True)
-    ]
-    pooled.div_((counts[0][:, None] * counts[1]).to(pooled.device))

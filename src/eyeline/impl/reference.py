@@ -23,7 +23,7 @@ from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Normalizer, Statistics, TopK, Wants, cells, pool_dense
 
 
-def unsupported(problem: Problem) -> str | None:
+def unsupported(problem: Problem, wants: Wants | None = None) -> str | None:
     """Why this implementation cannot do the problem: it always can."""
     return None
 

@@ -39,7 +39,7 @@ from eyeline.impl._tiling import (
 )
 
 
-def unsupported(problem: Problem) -> str | None:
+def unsupported(problem: Problem, wants: Wants | None = None) -> str | None:
     """Why this implementation cannot do the problem: it always can."""
     return None
 

@@ -2,11 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from eyeline._types import Tile, TileBool, TileKind
+
+Limits: TypeAlias = tuple[Tensor, Tensor]
+"""First key and one past the last key of each row."""
 
 
 class Mask(ABC):
@@ -23,6 +27,16 @@ class Mask(ABC):
     def kind(self, tile: Tile) -> TileKind:
         """Whether the tile is empty or full; `PARTIAL` whenever that is not known cheaply."""
         return TileKind.PARTIAL
+
+    def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        """The keys of each row as one interval, `first <= j < last`, where they are neighbours.
+
+        Returns:
+            Two integer tensors `[batch, q_len]`, either size 1 where it broadcasts; the interval
+            may be empty (`first >= last`) or reach beyond the keys. None where some row's keys
+            have gaps, or where that is not known.
+        """
+        return None
 
     def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
         """Raise `ValueError` if this mask cannot belong to weights of that shape."""
@@ -81,6 +95,12 @@ class And(Mask):
             left if right is TileKind.FULL else right if left is TileKind.FULL else _empty_or(right)
         )
 
+    def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        left, right = (side.row_limits(q_len, kv_len) for side in self._parts())
+        if left is None or right is None:
+            return None
+        return torch.maximum(left[0], right[0]), torch.minimum(left[1], right[1])
+
     def part(self, batch: slice, heads: slice) -> Mask:
         return And(self.left.part(batch, heads), self.right.part(batch, heads))
 
@@ -113,6 +133,18 @@ class Or(Mask):
         both_empty = left is TileKind.EMPTY and right is TileKind.EMPTY
         return TileKind.EMPTY if both_empty else TileKind.PARTIAL
 
+    def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        sides = [side.row_limits(q_len, kv_len) for side in self._parts()]
+        if None in sides:
+            return None
+        (a, b), (c, d) = (_within(side, kv_len) for side in sides if side is not None)
+        no_left, no_right = a >= b, c >= d
+        if not bool((no_left | no_right | (torch.maximum(a, c) <= torch.minimum(b, d))).all()):
+            return None  # a gap between the two
+        first = torch.where(no_left, c, torch.where(no_right, a, torch.minimum(a, c)))
+        last = torch.where(no_left, d, torch.where(no_right, b, torch.maximum(b, d)))
+        return first, last
+
     def part(self, batch: slice, heads: slice) -> Mask:
         return Or(self.left.part(batch, heads), self.right.part(batch, heads))
 
@@ -134,6 +166,18 @@ class Not(Mask):
         opposite = {TileKind.EMPTY: TileKind.FULL, TileKind.FULL: TileKind.EMPTY}
         return opposite.get(kind := self.mask.kind(tile), kind)
 
+    def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        inner = self.mask.row_limits(q_len, kv_len)
+        if inner is None:
+            return None
+        first, last = _within(inner, kv_len)
+        from_start, to_end = (first <= 0) | (first >= last), last >= kv_len
+        if not bool((from_start | to_end).all()):
+            return None  # keys on both sides
+        nothing = first >= last
+        begin = torch.where(nothing, 0, torch.where(first <= 0, last, 0))
+        return begin, torch.where(nothing | (first <= 0), kv_len, first)
+
     def part(self, batch: slice, heads: slice) -> Mask:
         return Not(self.mask.part(batch, heads))
 
@@ -142,6 +186,12 @@ class Not(Mask):
 
     def __str__(self) -> str:
         return f"~{_bracket(self.mask)}"
+
+
+def _within(limits: Limits, kv_len: int) -> Limits:
+    """Limits as tensors of one shape, cut to the keys there are."""
+    first, last = torch.broadcast_tensors(*limits)
+    return first.clamp(0, kv_len), last.clamp(0, kv_len)
 
 
 def _bracket(mask: Mask) -> str:

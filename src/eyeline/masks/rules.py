@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eyeline._types import Tile, TileBool, TileKind
-from eyeline.masks.base import Mask
+from eyeline.masks.base import Limits, Mask
 
 
 def _pick(tensor: Tensor, dim: int, part: slice) -> Tensor:
@@ -52,6 +52,15 @@ class Band(Mask):
         left_full = self.left is None or begin >= last - self.left
         return TileKind.FULL if right_full and left_full else TileKind.PARTIAL
 
+    def row_limits(self, q_len: int, kv_len: int) -> Limits:
+        position = torch.arange(q_len)[None] + self.offset
+        first = torch.zeros(1, 1, dtype=torch.int64)
+        last = torch.full((1, 1), kv_len)
+        return (
+            first if self.left is None else position - self.left,
+            last if self.right is None else position + self.right + 1,
+        )
+
     def __str__(self) -> str:
         at = f"offset={self.offset}" if self.offset else ""
         if self.left is None and self.right == 0:
@@ -84,6 +93,9 @@ class Interval(Mask):
         if all(a <= tile.cols.start and tile.cols.stop <= b for a, b in bounds):
             return TileKind.FULL
         return TileKind.PARTIAL
+
+    def row_limits(self, q_len: int, kv_len: int) -> Limits:
+        return self.start[:, None], self.stop[:, None]
 
     def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
         _check_batch("padding() or prefix()", len(self._bounds), batch)
@@ -121,6 +133,13 @@ class Keys(Mask):
         full = all(n == tile.cols.stop - tile.cols.start for n in kept)
         return TileKind.FULL if full else TileKind.PARTIAL
 
+    def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        count = self.keep.sum(-1, keepdim=True)
+        first = self.keep.to(torch.uint8).argmax(-1, keepdim=True) if kv_len else count
+        inside = torch.arange(kv_len, device=self.keep.device)
+        run = (inside >= first) & (inside < first + count)
+        return (first, first + count) if torch.equal(run, self.keep) else None
+
     def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
         _check_batch("keys()", self.keep.shape[0], batch)
         if self.keep.shape[1] != kv_len:
@@ -154,6 +173,14 @@ class Documents(Mask):
             return TileKind.EMPTY
         same = (low == high) & (key_low == key_high) & (low == key_low)
         return TileKind.FULL if bool(same.all()) else TileKind.PARTIAL
+
+    def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        if bool((self.key_ids.diff(dim=-1) < 0).any()):
+            return None  # documents that are not in order may be in pieces
+        batch = max(self.ids.shape[0], self.key_ids.shape[0])
+        ids = self.ids.expand(batch, -1).contiguous()
+        key_ids = self.key_ids.expand(batch, -1).contiguous()
+        return torch.searchsorted(key_ids, ids), torch.searchsorted(key_ids, ids, right=True)
 
     def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
         for name, side, length in (("ids", self.ids, q_len), ("key_ids", self.key_ids, kv_len)):

@@ -72,6 +72,22 @@ def download(hub_id: str, *, revision: str | None = None, into: Path | None = No
     return _snapshot(hub_id, revision=revision, into=into, local_only=False)
 
 
+def blobs_folder(hub_id: str) -> Path:
+    """Where the Hub's own cache puts the files of a model while and after it downloads them.
+
+    Args:
+        hub_id: `organisation/name`, or a bare name of the early models.
+
+    Returns:
+        The folder; it need not exist. Nothing in it is a link to something else in it.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    name = repo_folder_name(repo_id=hub_id, repo_type="model")
+    return Path(constants.HF_HUB_CACHE) / name / "blobs"
+
+
 def from_local_cache(hub_id: str) -> Path:
     """The folder of a model that the Hub's own cache holds already.
 

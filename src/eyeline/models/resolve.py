@@ -6,7 +6,7 @@ from pathlib import Path
 from eyeline._errors import CheckpointError, ModelNotFound
 from eyeline.models import _hub
 from eyeline.models._layout import check_folder
-from eyeline.models._progress import Progress
+from eyeline.models._progress import Progress, reported, silent
 from eyeline.models.catalogue import CATALOGUE
 from eyeline.models.fetch import get, near
 
@@ -43,14 +43,15 @@ def resolve(name: str, progress: Progress | None = None) -> Path:
         raise CheckpointError(path, "model", "a file", limit="a folder", fix=fix)
     if not _HUB_ID.fullmatch(name):
         raise ModelNotFound(f"no model and no folder {name!r}{near(name)}; {_CHOICES}")
-    return _from_hub(name)
+    return _from_hub(name, progress or silent)
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, progress: Progress) -> Path:
     try:
         try:
             _hub.require_hub()
-            folder = _hub.download(name)
+            with reported(_hub.blobs_folder(name), "hub", None, progress):
+                folder = _hub.download(name)
         except _hub.HubUnavailable as error:
             folder = _local(name, error)
     except _hub.HubHasNot as error:

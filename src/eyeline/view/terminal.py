@@ -12,7 +12,7 @@ from eyeline.heads import KINDS, HeadReport
 from eyeline.looks import Look
 from eyeline.predictions import Prediction
 from eyeline.readings import Reading
-from eyeline.steps import Stage, Steps
+from eyeline.steps import Stage, Steps, Verification
 
 __all__ = [
     "console",
@@ -136,14 +136,27 @@ def render_steps(reading: Reading, steps: Steps, count: int = 14) -> RenderableT
         if stage.name == "weights":  # the last of the numbers per key: all of them in one table
             parts += [Padding(_per_key(steps, chosen, order), (0, 0, 0, 4))]
     parts += [Text(f"Note: {note}") for note in steps.notes]
-    verification = steps.verify()
-    stages = ", ".join(f"{name} {delta:.0e}" for name, delta in verification.by_stage.items())
-    parts += [
-        Text(""),
-        Text(f"max |Δ| between these steps and the model: {verification.max_delta:.1e}", "bold"),
-        Text(f"by stage: {stages}", style="dim"),
-    ]
+    parts += [Text(""), *_verification(steps.verify())]
     return Group(*parts)
+
+
+def _verification(check: Verification) -> list[RenderableType]:
+    """How far from the model: absolute, and as a share of each stage's largest number."""
+    stages = ", ".join(
+        f"{name} {delta:.0e} ({check.relative_by_stage[name]:.0e})"
+        for name, delta in check.by_stage.items()
+    )
+    verdict = "the model's rounding"
+    if not check.ok:
+        verdict = f"MORE THAN ROUNDING in {', '.join(check.beyond_rounding)}"
+    return [
+        Text.assemble(
+            (f"max |Δ| between these steps and the model: {check.max_delta:.1e}", "bold"),
+            (f", relative {check.max_relative:.1e}: ", "bold"),
+            (verdict, "bold" if check.ok else "bold red"),
+        ),
+        Text(f"by stage, |Δ| (÷ largest |y|): {stages}", style="dim"),
+    ]
 
 
 def _sentence(look: Look) -> Text:
@@ -247,6 +260,7 @@ def _vectors(stage: Stage, steps: Steps, chosen: list[int]) -> Table:
     return table
 
 
+# a stage that has no short heading here goes by its own name
 _COLUMNS = {
     "scores": "q · k",
     "scaled": "scaled",
@@ -264,7 +278,7 @@ def _per_key(steps: Steps, chosen: list[int], order: list[int]) -> Table:
     table.add_column("key")
     table.add_column("#", justify="right", style="dim")
     for stage in stages:
-        table.add_column(_COLUMNS[stage.name], justify="right")
+        table.add_column(_COLUMNS.get(stage.name, stage.name), justify="right")
     table.add_column("", min_width=_BAR)
     for j in chosen:
         key = steps.keys[j]

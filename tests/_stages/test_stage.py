@@ -81,6 +81,19 @@ def test_delta():
     assert Stage("x", "", "", "", torch.zeros(1), "feature").delta is None
 
 
+def test_relative_delta():
+    def relative(own, model):
+        own, model = torch.tensor(own), torch.tensor(model)
+        return Stage("x", "", "", "", own, "feature", model).relative_delta
+
+    assert relative([1.0, 2.0], [1.0, 2.5]) == 0.2  # of the model's largest, not of its own
+    assert relative([100.0, 1.0], [100.0, 2.0]) == 0.01
+    assert relative([1.0, -torch.inf], [2.0, -torch.inf]) == 0.5
+    assert relative([0.0], [0.0]) == relative([torch.nan], [torch.nan]) == relative([], []) == 0
+    assert relative([1.0], [0.0]) == relative([1.0], [torch.nan]) == torch.inf
+    assert Stage("x", "", "", "", torch.zeros(1), "feature").relative_delta is None
+
+
 def test_close():
     x = torch.randn(4, 3)
     assert close(x, x + 1e-4) and not close(x, x + 0.1) and not close(x, x[:2])

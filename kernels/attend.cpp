@@ -1,0 +1,67 @@
+// Compiled once for each instruction set: cut a call into tasks and hand them to threads.
+#include "attend.h"
+
+#include "chunks.h"
+#include "forward.h"
+#include "threads.h"
+
+namespace EYELINE_NAMESPACE {
+
+template <class T>
+static int forward(const eyeline_call& c) {
+  const Line line(c, true);
+  const int threads = useful_threads(c);
+  // Large tasks share packed values, small ones share the work
+  int64_t queries = MOST_BLOCKS * LANES;
+  while (queries > LANES && line.count * ceil_div(line.length, queries) < 6 * threads) queries /= 2;
+  const int64_t per_line = ceil_div(line.length, queries);
+  Tasks tasks(line.count * per_line);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    Scratch& scratch = Scratch::of_this_thread();
+    Forward<T> work(c, scratch);
+    for (int64_t task; tasks.next(&task);) {
+      // with a causal mask the last queries see the most: begin with them
+      int64_t start = (per_line - 1 - task % per_line) * queries;
+      if (!work.run(line, task / per_line, start, least(start + queries, line.length)))
+        tasks.stop(EYELINE_SPECIAL_VALUES);
+    }
+    scratch.relax();
+  }
+  return tasks.result();
+}
+
+template <class T>
+static int observe(const eyeline_call& c) {
+  const Line line(c, false);
+  const int threads = useful_threads(c);
+  Chunks chunks(c, threads);
+  if (!chunks.fine()) return EYELINE_OUT_OF_MEMORY;
+  Tasks tasks(chunks.count());
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    Scratch& scratch = Scratch::of_this_thread();
+    Observe<T> work(c, scratch);
+    for (int64_t i; tasks.next(&i);)
+      if (!work.run(line, chunks.head(i), chunks.start(i), chunks.stop(i), chunks.begin(i)))
+        tasks.stop(EYELINE_SPECIAL_VALUES);
+    scratch.relax();
+  }
+  chunks.merge();
+  return tasks.result();
+}
+
+template <class T>
+static int either(const eyeline_call& c) {
+  return c.entropy || c.top_k || c.received || c.pooled ? observe<T>(c) : forward<T>(c);
+}
+
+int attend(const eyeline_call& c) {
+  switch (c.dtype) {
+    case EYELINE_FLOAT32: return either<Float32>(c);
+    case EYELINE_BFLOAT16: return either<BFloat16>(c);
+    default: return either<Float16>(c);
+  }
+}
+
+}  // namespace EYELINE_NAMESPACE

@@ -1,0 +1,13 @@
+// What dispatch.cpp knows of each build.
+#pragma once
+#include "eyeline_kernels.h"
+
+#define EYELINE_DECLARE(name) \
+  namespace name {            \
+  int attend(const eyeline_call&); \
+  }
+EYELINE_DECLARE(generic)
+EYELINE_DECLARE(avx2)
+EYELINE_DECLARE(avx512)
+EYELINE_DECLARE(avx512bf16)
+#undef EYELINE_DECLARE

@@ -1,0 +1,100 @@
+// The exported functions: check the call, pick the instruction set once, go.
+#include <stdlib.h>
+#include <string.h>
+
+#include "attend.h"
+#include "eyeline_kernels.h"
+
+namespace {
+
+struct Build {
+  const char* name;
+  bool (*runs_here)();
+  int (*attend)(const eyeline_call&);
+};
+
+// Best first.
+const Build BUILDS[] = {
+#if defined(EYELINE_X86)
+    {"avx512bf16",
+     [] {
+       return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+     },
+     avx512bf16::attend},
+    {"avx512",
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+     },
+     avx512::attend},
+    {"avx2",
+     [] {
+       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+              __builtin_cpu_supports("f16c");
+     },
+     avx2::attend},
+#endif
+    {"generic", [] { return true; }, generic::attend},
+};
+
+const Build* choose() {
+  const char* forced = getenv("EYELINE_ISA");
+  for (const Build& build : BUILDS) {
+    if (forced && *forced && strcmp(forced, build.name) != 0) continue;
+    if (build.runs_here()) return &build;
+  }
+  return nullptr;
+}
+
+const Build* chosen() {
+  static const Build* const build = choose();
+  return build;
+}
+
+int check(const eyeline_call* c) {
+  const int64_t limit = int64_t{1} << 30;
+  if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;
+  const int64_t sizes[] = {c->batch, c->heads, c->q_len, c->kv_len, c->head_dim, c->value_dim};
+  for (int64_t n : sizes)
+    if (n < 0 || n > limit) return EYELINE_BAD_ARGUMENT;
+  if (c->dtype < EYELINE_FLOAT32 || c->dtype > EYELINE_FLOAT16) return EYELINE_BAD_ARGUMENT;
+  if (c->heads && (c->kv_heads < 1 || c->heads % c->kv_heads)) return EYELINE_BAD_ARGUMENT;
+  if (c->threads < 1 || c->top_k < 0 || c->top_k > 64) return EYELINE_BAD_ARGUMENT;
+  if (c->pooled && (c->pool_rows < 1 || c->pool_cols < 1)) return EYELINE_BAD_ARGUMENT;
+  if (c->batch * c->heads * c->q_len == 0) return EYELINE_OK;  // pointers may then be anything
+  if (c->top_k && (!c->top_values || !c->top_indices)) return EYELINE_BAD_ARGUMENT;
+  if (c->dropout_p != 0) return EYELINE_UNSUPPORTED;
+  return EYELINE_OK;
+}
+
+}  // namespace
+
+extern "C" {
+
+EYELINE_EXPORT int eyeline_attend(const eyeline_call* call) {
+  const Build* build = chosen();
+  if (!build) return EYELINE_NO_SUCH_ISA;
+  const int code = check(call);
+  if (code != EYELINE_OK || call->batch * call->heads * call->q_len == 0) return code;
+  return build->attend(*call);
+}
+
+EYELINE_EXPORT const char* eyeline_error(int code) {
+  switch (code) {
+    case EYELINE_OK: return "no error";
+    case EYELINE_SPECIAL_VALUES: return "met NaN, an infinity or an overflow";
+    case EYELINE_BAD_STRUCT: return "eyeline_call has the wrong size: header and library differ";
+    case EYELINE_BAD_ARGUMENT: return "a shape, dtype or pointer makes no sense";
+    case EYELINE_UNSUPPORTED: return "not supported by the kernels yet";
+    case EYELINE_NO_SUCH_ISA: return "EYELINE_ISA names an instruction set that is not here";
+    case EYELINE_OUT_OF_MEMORY: return "out of memory";
+  }
+  return "unknown error";
+}
+
+EYELINE_EXPORT const char* eyeline_isa(void) {
+  const Build* build = chosen();
+  return build ? build->name : "";
+}
+}

@@ -1,0 +1,49 @@
+// exp and tanh for vectors, accurate to about 1.6e-7.
+#pragma once
+#include "simd.h"
+
+namespace EYELINE_NAMESPACE {
+
+// e^x for x <= 0. With x = (n + r) ln 2 and n whole, e^x = 2^n 2^r, and 2^r on [-1/2, 1/2] is a
+// polynomial of degree 5 (minimax of the relative error, 9e-8, with p(0) = 1 so that e^0 = 1).
+//
+// e^-inf is NaN here, on purpose: the score of a live key is minus infinity only if it overflowed,
+// and contract N3 wants to hear of it. Masked keys go through `exp_or_zero`.
+inline vfloat exp_live(vfloat x) {
+  const vfloat log2_e = splat(1.44269504f);
+  vfloat n = nearest(x * log2_e);
+  vfloat r = fma(x, log2_e, splat(0.0f) - n);
+  vfloat p = splat(1.326472731e-3f);
+  p = fma(p, r, splat(9.671512991e-3f));
+  p = fma(p, r, splat(5.550733581e-2f));
+  p = fma(p, r, splat(2.402224243e-1f));
+  p = fma(p, r, splat(6.931470037e-1f));
+  p = fma(p, r, splat(1.0f));
+  // Results below 2^-126 become 0: arithmetic on such numbers is a hundred times slower on many CPUs,
+  // and far tails of a softmax are full of them. (Not so the user's own subnormal numbers.)
+  return pick(less(n, splat(-126.0f)), splat(0.0f), times_power_of_2(p, n));
+}
+
+// The same with e^-inf = 0.
+inline vfloat exp_or_zero(vfloat x) { return exp_live(vmax(splat(-1e4f), x)); }
+
+// Rational approximation of Eigen's (odd/even polynomials of degree 13/6).
+inline vfloat tanh(vfloat x) {
+  const float bound = 7.9988117f;
+  x = vmax(splat(-bound), vmin(splat(bound), x));
+  vfloat x2 = x * x;
+  vfloat p = splat(-2.76076847742355e-16f);
+  p = fma(p, x2, splat(2.00018790482477e-13f));
+  p = fma(p, x2, splat(-8.60467152213735e-11f));
+  p = fma(p, x2, splat(5.12229709037114e-08f));
+  p = fma(p, x2, splat(1.48572235717979e-05f));
+  p = fma(p, x2, splat(6.37261928875436e-04f));
+  p = fma(p, x2, splat(4.89352455891786e-03f));
+  vfloat q = splat(1.19825839466702e-06f);
+  q = fma(q, x2, splat(1.18534705686654e-04f));
+  q = fma(q, x2, splat(2.26843463243900e-03f));
+  q = fma(q, x2, splat(4.89352518554385e-03f));
+  return x * p / q;
+}
+
+}  // namespace EYELINE_NAMESPACE

@@ -1,0 +1,112 @@
+// The two products that everything is made of. Lanes are queries.
+//
+//   scores^T  [keys, queries]  = K [keys, d]        Q^T [d, queries]
+//   output^T  [width, queries] = V^T [width, keys]  P^T [keys, queries]
+//
+// Both add up "one number of K or V, broadcast, times a vector of queries" in a register tile of
+// ROWS x Vecs vectors. K is read as it lies in memory, no key ever needs transposing; maximum, sum
+// and entropy of a query stay inside its lane, so that softmax needs no horizontal operation.
+#pragma once
+#include "simd.h"
+
+namespace EYELINE_NAMESPACE {
+
+// Up to three vectors under three names: gcc 12 leaves an array of them in memory.
+template <int Vecs>
+struct Trio {
+  vfloat a, b, c;
+  explicit Trio(const float* p) : a(load(p)) {
+    if constexpr (Vecs > 1) b = load(p + WIDTH);
+    if constexpr (Vecs > 2) c = load(p + 2 * WIDTH);
+  }
+  void add_times(float number, vfloat* acc) const {
+    vfloat all = splat(number);
+    acc[0] = fma(all, a, acc[0]);
+    if constexpr (Vecs > 1) acc[1] = fma(all, b, acc[1]);
+    if constexpr (Vecs > 2) acc[2] = fma(all, c, acc[2]);
+  }
+};
+
+// Scores of ROWS keys, and `top` raised to their maximum.
+//
+//   key     ROWS pointers to head_dim numbers
+//   query   [head_dim][LANES]
+//   scores  [ROWS][LANES], written
+template <int Vecs>
+inline void score_tile(const float* const* key, const float* query, int64_t head_dim, float* scores,
+                       vfloat* top) {
+  vfloat acc[ROWS][Vecs];
+  const float* k[ROWS];
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++) {
+    k[r] = key[r];
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
+  }
+  for (int64_t d = 0; d < head_dim; d++, query += LANES) {
+    const Trio<Vecs> q(query);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) q.add_times(k[r][d], acc[r]);
+  }
+#pragma GCC unroll 3
+  for (int v = 0; v < Vecs; v++) {
+    vfloat highest = acc[0][v];
+    store(scores + v * WIDTH, acc[0][v]);
+#pragma GCC unroll 8
+    for (int r = 1; r < ROWS; r++) {
+      highest = vmax(highest, acc[r][v]);
+      store(scores + r * LANES + v * WIDTH, acc[r][v]);
+    }
+    top[v] = vmax(top[v], highest);
+  }
+}
+
+// output = output * shrink + V^T P^T, for ROWS components of the values.
+//
+//   value    [keys][ROWS], packed (pack.h)
+//   weights  [keys][LANES]
+//   output   [ROWS][LANES]
+//   shrink   [Vecs]
+template <int Vecs>
+inline void output_tile(const float* value, const float* weights, int64_t keys, float* output,
+                        const vfloat* shrink) {
+  vfloat acc[ROWS][Vecs];
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) acc[r][v] = load(output + r * LANES + v * WIDTH) * shrink[v];
+  for (int64_t j = 0; j < keys; j++, weights += LANES, value += ROWS) {
+    const Trio<Vecs> p(weights);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) p.add_times(value[r], acc[r]);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) store(output + r * LANES + v * WIDTH, acc[r][v]);
+}
+
+// Not inlined, so that no constant of the caller competes for the registers of the tiles.
+
+// Scores of `keys` keys [ROWS at a time], and `top` raised to their maximum. `scores` has room for
+// `keys` rounded up to ROWS.
+template <int Vecs>
+[[gnu::noinline]] void score_keys(const float* key, int64_t stride, int keys, const float* query,
+                                  int64_t head_dim, float* scores, vfloat* top) {
+  for (int k = 0; k < keys; k += ROWS) {
+    const float* row[ROWS];  // past the end the last key again: nobody looks, nothing overruns
+    for (int r = 0; r < ROWS; r++) row[r] = key + least(k + r, keys - 1) * stride;
+    score_tile<Vecs>(row, query, head_dim, scores + k * LANES, top);
+  }
+}
+
+// All components of the values; `panel` numbers from one packed panel to the next.
+template <int Vecs>
+[[gnu::noinline]] void output_keys(const float* value, int64_t panel, int64_t width,
+                                   const float* weights, int64_t keys, float* output,
+                                   const vfloat* shrink) {
+  for (int64_t d = 0; d < width; d += ROWS, value += panel)
+    output_tile<Vecs>(value, weights, keys, output + d * LANES, shrink);
+}
+
+}  // namespace EYELINE_NAMESPACE

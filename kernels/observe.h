@@ -1,0 +1,313 @@
+// Attention that is looked at while it is computed.
+//
+// Statistics need the final sum of a row, so that here all scores of a block are kept: a panel
+// [keys][LANES] that stays in the second-level cache. Three walks over it:
+//   1. scores^T = K Q^T, masks, maximum; the groups' maxima for top-k
+//   2. e^(score - maximum) in place, with its sums along the keys; output += V^T e
+//   3. with 1 / sum known: sums along the queries
+// There is no second K Q^T and nothing is ever rescaled.
+#pragma once
+#include "finish.h"
+#include "microkernel.h"
+#include "rules.h"
+#include "scratch.h"
+#include "sums.h"
+#include "topk.h"
+
+namespace EYELINE_NAMESPACE {
+
+// Where a chunk of queries may add sums along the queries without meeting another chunk.
+struct Share {
+  float* received;           // [kv_len]
+  float* pooled;             // the head's [pool_rows][pool_cols]
+  float* edge;               // [2][pool_cols] instead, for the cells that it shares
+  int64_t edge_row[2];       // -1 = none
+  float* pooled_row(int64_t row, int64_t cols) const {
+    if (row == edge_row[0]) return edge;
+    if (row == edge_row[1]) return edge + cols;
+    return pooled + row * cols;
+  }
+};
+
+template <class T>
+class Observe {
+ public:
+  Observe(const eyeline_call& c, Scratch& scratch)
+      : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0) {
+    const int64_t keys = round_up(c.kv_len, KEYS), tops = TopK::floats(keys, c.top_k);
+    const int64_t cells = c.pooled ? c.pool_cols : 0;
+    at_once_ = keys <= 8192 ? MOST : 1;
+    const int64_t each = (c.head_dim + width_ + keys + cells) * LANES + keys / KEYS + tops + 96;
+    const int64_t shared = KEYS * (LANES + width_ + c.head_dim) + 64;
+    Cutter cut(scratch.reserve(at_once_ * each + shared));
+    for (int i = 0; i < at_once_; i++) {
+      Seen& s = seen_[i];
+      s.query = cut.take(c.head_dim * LANES);
+      s.output = cut.take(width_ * LANES);
+      s.panel = cut.take(keys * LANES);
+      s.cells = cut.take(cells * LANES);
+      s.kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
+      s.best.place(c.top_k, cut.take(tops), keys);
+    }
+    tile_ = cut.take(KEYS * LANES);
+    values_ = cut.take(KEYS * width_);
+    keys_ = cut.take(KEYS * c.head_dim);
+  }
+
+  // Queries [start, stop) of a head. False if something not finite was met.
+  bool run(const Line& line, int64_t index, int64_t start, int64_t stop, const Share& share) {
+    const int64_t step = at_once_ * LANES;
+    for (int64_t i = start; i < stop; i += step)
+      if (!round(line, index, i, least(i + step, stop), share)) return false;
+    return true;
+  }
+
+ private:
+  static constexpr int MOST = 2;  // blocks that share packed values
+
+  struct Seen {
+    Block block;
+    float *query, *output, *panel;
+    float* cells;  // [pool_cols][LANES]
+    int* kind;     // Tile of each KEYS keys
+    TopK best;
+    vfloat top[VECS], total[VECS], moment[VECS];
+  };
+  static constexpr bool direct() { return sizeof(typename T::number) == sizeof(float); }
+
+  bool round(const Line& line, int64_t index, int64_t start, int64_t stop, const Share& share) {
+    const int64_t vecs = ceil_div(stop - start, WIDTH), blocks = ceil_div(vecs, VECS);
+    begin_ = 0x7fffffff;
+    int end = 0;
+    for (int64_t i = 0; i < blocks; i++) {  // as even as whole vectors allow
+      int64_t from = start + i * vecs / blocks * WIDTH, to = start + (i + 1) * vecs / blocks * WIDTH;
+      Seen& s = seen_[i];
+      s.block.fill(call_, line, index, from, least(to, stop));
+      pack_query<T>(call_, s.block, s.query);
+      for (int v = 0; v < VECS; v++) s.top[v] = splat(-INFINITE);
+      if (s.block.begin >= s.block.end) continue;
+      begin_ = least(begin_, s.block.begin);
+      end = most(end, s.block.end);
+    }
+    const Block& any = seen_[0].block;
+    for (int j = begin_; j < end; j += KEYS) {
+      const int n = least(KEYS, end - j);
+      if (!direct())
+        pack_rows<T>(key_row<T>(call_, any, j), call_.key_stride[2], n, call_.head_dim, keys_);
+      for (int64_t i = 0; i < blocks; i++)
+        if (!with_vecs(seen_[i].block.vecs, [&](auto vecs) {
+              return score<decltype(vecs)::value>(seen_[i], j, n);
+            }))
+          return false;
+    }
+    for (int64_t i = 0; i < blocks; i++) prepare_sums(seen_[i]);
+    for (int j = begin_; j < end; j += KEYS) {
+      const int n = least(KEYS, end - j);
+      if (width_)
+        pack_values<T>(value_row<T>(call_, any, j), call_.value_stride[2], n, call_.value_dim, KEYS,
+                       values_);
+      for (int64_t i = 0; i < blocks; i++)
+        with_vecs(seen_[i].block.vecs,
+                  [&](auto vecs) { return weigh<decltype(vecs)::value>(seen_[i], j, n); });
+    }
+    for (int64_t i = 0; i < blocks; i++)
+      if (!conclude(seen_[i], share)) return false;
+    return true;
+  }
+
+  // The part of keys [j, j + n) that the block sees, its begin a whole number of groups from j.
+  static bool part(const Block& b, int j, int n, int* from, int* to) {
+    *from = j + most(0, b.begin - j) / GROUP * GROUP;
+    *to = least(j + n, b.end);
+    return *from < *to;
+  }
+  int& kind(const Seen& s, int j) const { return s.kind[(j - begin_) / KEYS]; }
+  float* panel(const Seen& s, int j) const { return s.panel + (j - begin_) * LANES; }
+
+  // First walk.
+  template <int Vecs>
+  bool score(Seen& s, int j, int n) {
+    const Block& b = s.block;
+    int from, to;
+    Tile tile = Tile::EMPTY;
+    if (part(b, j, n, &from, &to)) tile = rules_.prepare(b, from, to - from, tile_);
+    kind(s, j) = static_cast<int>(tile);
+    if (tile == Tile::EMPTY) {
+      if (call_.top_k) s.best.note_nothing(j - begin_, n);
+      return true;
+    }
+    vfloat before[Vecs];
+    for (int v = 0; v < Vecs; v++) before[v] = s.top[v];
+    const float* key = keys_ + (from - j) * call_.head_dim;
+    int64_t stride = call_.head_dim;
+    if constexpr (direct()) {
+      key = key_row<T>(call_, b, from);
+      stride = call_.key_stride[2];
+    }
+    float* scores = panel(s, from);
+    score_keys<Vecs>(key, stride, to - from, s.query, call_.head_dim, scores, s.top);
+    if (tile == Tile::PARTIAL || rules_.softcap() || from < b.full_begin || to > b.full_end) {
+      const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
+      kind(s, j) = static_cast<int>(Tile::PARTIAL);
+      for (int v = 0; v < Vecs; v++) s.top[v] = before[v];
+      if (!rules_.template apply<Vecs>(b, from, to - from, added, scores, s.top)) return false;
+    }
+    if (call_.top_k) {
+      s.best.note_nothing(j - begin_, from - j);
+      s.best.note(scores, from - begin_, to - from, Vecs);
+    }
+    return true;
+  }
+
+  void prepare_sums(Seen& s) {
+    const Block& b = s.block;
+    for (int v = 0; v < VECS; v++) s.total[v] = s.moment[v] = splat(0.0f);
+    for (int64_t i = 0; i < width_ * LANES; i += WIDTH) store(s.output + i, splat(0.0f));
+    if (call_.pooled) {
+      int64_t first, last;
+      cells(b, &first, &last);
+      for (int64_t i = first * LANES; i < last * LANES; i += WIDTH) store(s.cells + i, splat(0.0f));
+    }
+    if (call_.top_k) s.best.find(s.panel, most(b.end - begin_, 0), begin_, b.vecs);
+  }
+
+  // Second walk.
+  template <int Vecs>
+  bool weigh(Seen& s, int j, int n) {
+    int from, to;
+    if (!part(s.block, j, n, &from, &to) || kind(s, j) == static_cast<int>(Tile::EMPTY)) return true;
+    const bool live = kind(s, j) == static_cast<int>(Tile::FULL);
+    if (call_.pooled)
+      weigh_cells<Vecs>(s, from, to, live);
+    else
+      exponentiate_part<Vecs>(s, from, to, live, s.total);
+    if (!width_) return true;
+    vfloat keep[Vecs];
+    for (int v = 0; v < Vecs; v++) keep[v] = splat(1.0f);
+    output_keys<Vecs>(values_ + (from - j) * ROWS, KEYS * ROWS, width_, panel(s, from), to - from,
+                      s.output, keep);
+    return true;
+  }
+
+  template <int Vecs>
+  void exponentiate_part(Seen& s, int from, int to, bool live, vfloat* total) {
+    vfloat top[Vecs];
+    for (int v = 0; v < Vecs; v++) top[v] = finite_or_zero(s.top[v]);
+    float* scores = panel(s, from);
+    const int n = to - from;
+    if (live && call_.entropy) return exponentiate<Vecs, true, true>(scores, n, top, total, s.moment);
+    if (live) return exponentiate<Vecs, true, false>(scores, n, top, total, nullptr);
+    if (call_.entropy) return exponentiate<Vecs, false, true>(scores, n, top, total, s.moment);
+    exponentiate<Vecs, false, false>(scores, n, top, total, nullptr);
+  }
+
+  // The same, cut where a column of pooled cells ends.
+  template <int Vecs>
+  void weigh_cells(Seen& s, int from, int to, bool live) {
+    const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;
+    while (from < to) {
+      const int64_t cell = cell_of(from, call_.pool_cols, call_.kv_len);
+      const int64_t next = cell_begin(cell + 1, call_.pool_cols, call_.kv_len);
+      const int stop = static_cast<int>(least<int64_t>(next, to));
+      vfloat sum[Vecs];
+      for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
+      exponentiate_part<Vecs>(s, from, stop, live, sum);
+      for (int v = 0; v < Vecs; v++) {
+        float* at = s.cells + cell * LANES + v * WIDTH;
+        vfloat join = load(at);
+        s.total[v] = s.total[v] + sum[v];
+        if (maximum)
+          for (int k = from; k < stop; k++) join = vmax(join, load(panel(s, k) + v * WIDTH));
+        else
+          join = join + sum[v];
+        store(at, join);
+      }
+      from = stop;
+    }
+  }
+
+  void cells(const Block& b, int64_t* first, int64_t* last) const {
+    *first = *last = 0;
+    if (b.begin >= b.end) return;
+    int from = begin_ + (b.begin - begin_) / GROUP * GROUP;  // no later than any `part` begins
+    *first = cell_of(from, call_.pool_cols, call_.kv_len);
+    *last = cell_of(b.end - 1, call_.pool_cols, call_.kv_len) + 1;
+  }
+
+  // Third walk, and everything that is one number per query.
+  bool conclude(Seen& s, const Share& share) {
+    const eyeline_call& c = call_;
+    const Block& b = s.block;
+    vfloat live_total[VECS], live_top[VECS], factor[VECS];
+    for (int v = 0; v < VECS; v++) {
+      live_total[v] = s.total[v];
+      live_top[v] = finite_or_zero(s.top[v]);
+    }
+    if (!normalizer(c, b, s.top, s.total, factor)) return false;
+    if (c.output) {
+      typename T::number* row[LANES];
+      for (int lane = 0; lane < b.count; lane++) row[lane] = output_row<T>(c, b, lane);
+      if (!lanes_to_rows<T>(s.output, factor, b.count, c.value_dim, row)) return false;
+    }
+    // lanes without a query must not count in sums along the queries
+    for (int v = 0; v < b.vecs; v++) factor[v] = pick(less(lane_numbers(v), splat(b.count)), factor[v], splat(0.0f));
+    for (int lane = 0; lane < b.count; lane++) {
+      const float f = factor[lane / WIDTH][lane % WIDTH];
+      const int64_t at = b.statistic(c, lane);
+      if (c.entropy) {
+        float h = 0;  // -sum w log w with w = e f and log w = log e + log f
+        if (f > 0) {
+          float total = live_total[lane / WIDTH][lane % WIDTH];
+          h = -f * (s.moment[lane / WIDTH][lane % WIDTH] + total * __builtin_logf(f));
+        }
+        c.entropy[at] = h > 0 ? h : 0;
+      }
+      if (c.top_k) store_top(s.best, lane, live_top[lane / WIDTH][lane % WIDTH], f, at);
+    }
+    if (share.received) {
+      for (int j = begin_; j < b.end; j += KEYS) {
+        int from, to;
+        if (!part(b, j, KEYS, &from, &to) || kind(s, j) == static_cast<int>(Tile::EMPTY)) continue;
+        add_columns(panel(s, from), to - from, factor, b.vecs, share.received + from);
+      }
+    }
+    if (c.pooled) {
+      int64_t first, last, row_cell[LANES];
+      cells(b, &first, &last);
+      for (int lane = 0; lane < b.count; lane++)
+        row_cell[lane] = cell_of(b.row[lane], c.pool_rows, c.q_len);
+      add_rows(s.cells + first * LANES, last - first, factor, b.count, row_cell,
+               c.pool_reduce == EYELINE_POOL_MAX,
+               [&](int64_t row) { return share.pooled_row(row, c.pool_cols) + first; });
+    }
+    return true;
+  }
+
+  void store_top(TopK& best, int lane, float top, float factor, int64_t at) const {
+    const int k = call_.top_k;
+    best.rank(lane);
+    float* values = call_.top_values + at * k;
+    int64_t* indices = call_.top_indices + at * k;
+    for (int i = 0; i < k; i += WIDTH) {
+      vfloat w = exp_or_zero(load(best.scores() + i) - splat(top)) * splat(factor);
+      store_part<Float32>(values + i, w, k - i);
+    }
+    for (int i = 0; i < k; i++) indices[i] = best.keys()[i];
+  }
+
+  static vint lane_numbers(int v) {
+    alignas(64) int number[WIDTH];
+    for (int i = 0; i < WIDTH; i++) number[i] = v * WIDTH + i;
+    return load(number);
+  }
+
+  const eyeline_call& call_;
+  Rules rules_;
+  int64_t width_;
+  int at_once_;
+  int begin_ = 0;  // the key at which the panels begin
+  Seen seen_[MOST];
+  float *tile_, *values_, *keys_;
+};
+
+}  // namespace EYELINE_NAMESPACE

@@ -1,0 +1,122 @@
+// Moving numbers between the caller's layout and ours, converting to float on the way.
+#pragma once
+#include <string.h>
+
+#include "simd.h"
+
+namespace EYELINE_NAMESPACE {
+
+struct Float32 {
+  using number = float;
+  static vfloat load(const float* p) { return EYELINE_NAMESPACE::load(p); }
+  static void store(float* p, vfloat x) { EYELINE_NAMESPACE::store(p, x); }
+};
+struct BFloat16 {
+  using number = uint16_t;
+  static vfloat load(const uint16_t* p) { return load_bf16(p); }
+  static void store(uint16_t* p, vfloat x) { store_bf16(p, x); }
+};
+struct Float16 {
+  using number = uint16_t;
+  static vfloat load(const uint16_t* p) { return load_f16(p); }
+  static void store(uint16_t* p, vfloat x) { store_f16(p, x); }
+};
+
+// The first `count` of a vector; the other lanes are 0 and nothing is read there.
+template <class T>
+inline vfloat load_part(const typename T::number* p, int64_t count) {
+  if (count >= WIDTH) return T::load(p);
+  typename T::number whole[WIDTH] = {};
+  memcpy(whole, p, static_cast<size_t>(count) * sizeof whole[0]);
+  return T::load(whole);
+}
+template <class T>
+inline void store_part(typename T::number* p, vfloat x, int64_t count) {
+  if (count >= WIDTH) return T::store(p, x);
+  typename T::number whole[WIDTH];
+  T::store(whole, x);
+  memcpy(p, whole, static_cast<size_t>(count) * sizeof whole[0]);
+}
+
+// lanes[d][lane] = factor * row[lane][d]; lanes past `count` become 0.
+template <class T>
+inline void rows_to_lanes(const typename T::number* const* row, int count, int64_t width,
+                          float factor, float* lanes) {
+  for (int first = 0; first < count; first += WIDTH) {
+    for (int64_t d = 0; d < width; d += WIDTH) {
+      vfloat x[WIDTH];
+      for (int r = 0; r < WIDTH; r++)
+        x[r] = first + r < count ? load_part<T>(row[first + r] + d, width - d) : splat(0.0f);
+      transpose(x);
+      int64_t here = least<int64_t>(WIDTH, width - d);
+      for (int64_t c = 0; c < here; c++)
+        store(lanes + (d + c) * LANES + first, x[c] * splat(factor));
+    }
+  }
+}
+
+// row[lane][d] = factor[lane] * lanes[d][lane]. False if any of it is not finite.
+template <class T>
+inline bool lanes_to_rows(const float* lanes, const vfloat* factor, int count, int64_t width,
+                          typename T::number* const* row) {
+  bool finite = true;
+  for (int first = 0; first < count; first += WIDTH) {
+    vfloat probe = splat(0.0f);  // 0 * x is NaN for NaN and infinity
+    for (int64_t d = 0; d < width; d += WIDTH) {
+      int64_t here = least<int64_t>(WIDTH, width - d);
+      vfloat x[WIDTH];
+      for (int64_t c = 0; c < WIDTH; c++) {
+        x[c] = c < here ? load(lanes + (d + c) * LANES + first) * factor[first / WIDTH] : splat(0.0f);
+        probe = fma(x[c], splat(0.0f), probe);
+      }
+      transpose(x);
+      int rows = least(WIDTH, count - first);
+      for (int r = 0; r < rows; r++) store_part<T>(row[first + r] + d, x[r], here);
+    }
+    unsigned mine = count - first >= WIDTH ? ~0u : (1u << (count - first)) - 1;
+    finite &= (bits(negated(equal(probe, splat(0.0f)))) & mine & ((1u << WIDTH) - 1)) == 0;
+  }
+  return finite;
+}
+
+// Plain rows of floats: [keys][width].
+template <class T>
+inline void pack_rows(const typename T::number* from, int64_t stride, int64_t keys, int64_t width,
+                      float* to) {
+  for (int64_t j = 0; j < keys; j++, from += stride, to += width) {
+    int64_t d = 0;
+    for (; d + WIDTH <= width; d += WIDTH) store(to + d, T::load(from + d));
+    if (d < width) store_part<Float32>(to + d, load_part<T>(from + d, width - d), width - d);
+  }
+}
+
+// Values in panels of ROWS components: [width / ROWS][panel_keys][ROWS], the last one filled up
+// with zeros. The output product then walks one line of memory; on the caller's layout its stride,
+// often a power of two, would throw its own lines out of the first-level cache.
+template <class T>
+inline void pack_values(const typename T::number* from, int64_t stride, int64_t keys, int64_t width,
+                        int64_t panel_keys, float* to) {
+  const int64_t panel = panel_keys * ROWS;
+  alignas(64) float row[WIDTH + ROWS];
+  for (int64_t j = 0; j < keys; j++, from += stride, to += ROWS) {
+    float* out = to;
+    if constexpr (sizeof(typename T::number) == sizeof(float)) {
+      int64_t d = 0;
+      for (; d + ROWS <= width; d += ROWS, out += panel) memcpy(out, from + d, sizeof(float) * ROWS);
+      if (d < width) {
+        memset(out, 0, sizeof(float) * ROWS);
+        memcpy(out, from + d, static_cast<size_t>(width - d) * sizeof(float));
+      }
+    } else {
+      constexpr int STEP = WIDTH / ROWS * ROWS < ROWS ? ROWS : WIDTH / ROWS * ROWS;
+      for (int64_t d = 0; d < width; d += STEP) {
+        for (int c = 0; c < STEP; c += WIDTH)  // may convert more than STEP: `row` has the room
+          store(row + c, d + c < width ? load_part<T>(from + d + c, width - d - c) : splat(0.0f));
+        for (int c = 0; c < STEP && d + c < width; c += ROWS, out += panel)
+          memcpy(out, row + c, sizeof(float) * ROWS);
+      }
+    }
+  }
+}
+
+}  // namespace EYELINE_NAMESPACE

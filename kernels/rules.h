@@ -1,0 +1,129 @@
+// Masks, biases and softcap: what stands between q·k and softmax, for one tile of scores.
+//
+// Bias and dense mask lie in memory row by row, our lanes run down the rows: a tile of them is put
+// together row-wise, turned, and then added like one number per score, -inf where masked.
+#pragma once
+#include "block.h"
+#include "exponential.h"
+
+namespace EYELINE_NAMESPACE {
+
+constexpr int KEYS = 64;  // keys that are worked on together
+
+enum class Tile { EMPTY, FULL, PARTIAL };
+
+class Rules {
+ public:
+  explicit Rules(const eyeline_call& c)
+      : call_(c), additive_(c.dense_mask || c.bias || c.diagonal), softcap_(c.softcap) {}
+
+  bool additive() const { return additive_; }
+  bool softcap() const { return softcap_ != 0; }
+
+  // What the rules do to keys [j, j + n) of the block, and what is to be added to the scores.
+  Tile prepare(const Block& b, int j, int n, float* tile) const {
+    if (!additive_) return Tile::FULL;
+    Tile kind = call_.dense_mask ? scan_mask(b, j, n) : Tile::FULL;
+    if (kind == Tile::EMPTY || (kind == Tile::FULL && !call_.bias && !call_.diagonal)) return kind;
+    for (int first = 0; first < b.count; first += WIDTH) {
+      for (int k = 0; k < n; k += WIDTH) {
+        vfloat x[WIDTH];
+        for (int r = 0; r < WIDTH; r++) x[r] = row_part(b, first + r, j + k, least(WIDTH, n - k));
+        transpose(x);
+        for (int r = 0; r < WIDTH && k + r < n; r++) store(tile + (k + r) * LANES + first, x[r]);
+      }
+    }
+    return Tile::PARTIAL;
+  }
+
+  // Turn scale * q·k into what softmax sees, -inf where masked, and raise `top` to the maximum.
+  // False if a live score is not finite.
+  template <int Vecs>
+  bool apply(const Block& b, int j, int n, const float* tile, float* scores, vfloat* top) const {
+    unsigned bad = 0;
+    for (int v = 0; v < Vecs; v++) {
+      const vint first = load(b.first + v * WIDTH), last = load(b.last + v * WIDTH);
+      const vfloat masked = splat(-INFINITE), zero = splat(0.0f);
+      vfloat highest = top[v], spoiled = zero;
+      for (int k = 0; k < n; k++) {
+        float* at = scores + k * LANES + v * WIDTH;
+        vfloat s = load(at), probe = s * zero;  // NaN unless s is finite
+        vmask live = both(less(splat(j + k), last), less(first, splat(j + k + 1)));
+        if (softcap_ != 0) s = splat(softcap_) * tanh(s * splat(1 / softcap_));
+        if (tile) {
+          vfloat added = load(tile + k * LANES + v * WIDTH);
+          live = both(live, less(masked, added));
+          s = s + added;
+          probe = fma(s, zero, probe);
+        }
+        spoiled = spoiled + pick(live, probe, zero);
+        s = pick(live, s, masked);
+        highest = vmax(highest, s);
+        store(at, s);
+      }
+      top[v] = highest;
+      bad |= bits(negated(equal(spoiled, zero))) & ((1u << WIDTH) - 1);
+    }
+    return bad == 0;
+  }
+
+ private:
+  // A stretch of one row: bias + diagonal, -inf where masked. Lanes past `n` mean nothing.
+  vfloat row_part(const Block& b, int lane, int j, int n) const {
+    const eyeline_call& c = call_;
+    const int64_t h = b.head[lane], i = b.row[lane];
+    vfloat x = splat(0.0f);
+    if (c.bias) {
+      const int64_t* s = c.bias_stride;
+      const float* at = c.bias + b.batch * s[0] + h * s[1] + i * s[2] + j * s[3];
+      x = strided(at, s[3], n);
+    }
+    if (c.diagonal) {
+      const float* at = c.diagonal + b.batch * c.diagonal_stride[0] + h * c.diagonal_stride[1];
+      x = x + load_part<Float32>(at + j - i + c.q_len - 1, n);
+    }
+    if (c.dense_mask) x = pick(mask_part(b, lane, j, n), x, splat(-INFINITE));
+    return x;
+  }
+
+  static vfloat strided(const float* at, int64_t stride, int n) {
+    if (stride == 1) return load_part<Float32>(at, n);
+    if (stride == 0) return splat(*at);
+    float gathered[WIDTH] = {};
+    for (int k = 0; k < n; k++) gathered[k] = at[k * stride];
+    return load(gathered);
+  }
+
+  vmask mask_part(const Block& b, int lane, int j, int n) const {
+    const int64_t* s = call_.dense_mask_stride;
+    const uint8_t* at =
+        call_.dense_mask + b.batch * s[0] + b.head[lane] * s[1] + b.row[lane] * s[2] + j * s[3];
+    if (s[3] == 1 && n >= WIDTH) return load_bytes(at);
+    uint8_t gathered[16] = {};
+    for (int k = 0; k < n; k++) gathered[k] = at[k * s[3]];
+    return load_bytes(gathered);
+  }
+
+  // Whether the mask alone removes all of the tile, or nothing.
+  Tile scan_mask(const Block& b, int j, int n) const {
+    bool some = false, all = true;
+    const int64_t* s = call_.dense_mask_stride;
+    int distinct = s[2] == 0 && s[1] == 0 ? 1 : b.count;
+    for (int lane = 0; lane < distinct; lane++) {
+      for (int k = 0; k < n; k += WIDTH) {
+        int here = least(WIDTH, n - k);
+        unsigned found = bits(mask_part(b, lane, j + k, here)) & ((1u << here) - 1);
+        some |= found != 0;
+        all &= found == (1u << here) - 1;
+      }
+      if (some && !all) return Tile::PARTIAL;
+    }
+    return some ? Tile::FULL : Tile::EMPTY;
+  }
+
+  const eyeline_call& call_;
+  bool additive_;
+  float softcap_;
+};
+
+}  // namespace EYELINE_NAMESPACE

@@ -1,0 +1,98 @@
+// AVX2 with FMA and F16C: 8 lanes, 16 registers.
+#pragma once
+#include <immintrin.h>
+
+namespace EYELINE_NAMESPACE {
+
+constexpr int WIDTH = 8;
+constexpr int ROWS = 4;  // 12 sums + 3 + 1 = all 16 registers
+constexpr int VECS = 3;
+
+using vfloat = __m256;
+using vint = __m256i;
+struct vmask {
+  __m256 lanes;  // all ones or all zeros
+};
+
+inline vfloat splat(float x) { return _mm256_set1_ps(x); }
+inline vint splat(int x) { return _mm256_set1_epi32(x); }
+inline vfloat load(const float* p) { return _mm256_loadu_ps(p); }
+inline vint load(const int* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline void store(float* p, vfloat x) { _mm256_storeu_ps(p, x); }
+
+inline vfloat fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c); }
+// A NaN in the second argument comes through, one in the first does not.
+inline vfloat vmax(vfloat a, vfloat b) { return _mm256_max_ps(a, b); }
+inline vfloat vmin(vfloat a, vfloat b) { return _mm256_min_ps(a, b); }
+inline vfloat nearest(vfloat x) {
+  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+// a * 2^n for a whole n <= 0; 0 where that underflows; NaN where a or n is.
+inline vfloat times_power_of_2(vfloat a, vfloat n) {
+  // exponent -127 is the number 0. A NaN in n becomes NaN in a first: integers have none
+  __m256i whole = _mm256_cvtps_epi32(_mm256_max_ps(splat(-127.0f), n));
+  __m256i power = _mm256_slli_epi32(_mm256_add_epi32(whole, splat(127)), 23);
+  return _mm256_mul_ps(a, _mm256_castsi256_ps(power));
+}
+
+inline vmask less(vint a, vint b) { return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a))}; }
+inline vmask less(vfloat a, vfloat b) { return {_mm256_cmp_ps(a, b, _CMP_LT_OQ)}; }
+inline vmask equal(vfloat a, vfloat b) { return {_mm256_cmp_ps(a, b, _CMP_EQ_OQ)}; }
+inline vmask both(vmask a, vmask b) { return {_mm256_and_ps(a.lanes, b.lanes)}; }
+inline vmask either(vmask a, vmask b) { return {_mm256_or_ps(a.lanes, b.lanes)}; }
+inline vmask negated(vmask a) {
+  return {_mm256_xor_ps(a.lanes, _mm256_castsi256_ps(splat(-1)))};
+}
+inline unsigned bits(vmask a) { return static_cast<unsigned>(_mm256_movemask_ps(a.lanes)); }
+inline bool any(vmask a) { return bits(a) != 0; }
+inline vfloat pick(vmask m, vfloat yes, vfloat no) { return _mm256_blendv_ps(no, yes, m.lanes); }
+
+inline vfloat load_bf16(const uint16_t* p) {
+  __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+inline vfloat load_f16(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline void store_f16(uint16_t* p, vfloat x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+inline void store_bf16(uint16_t* p, vfloat x) {
+  __m256i b = _mm256_castps_si256(x);
+  __m256i odd = _mm256_and_si256(_mm256_srli_epi32(b, 16), splat(1));
+  __m256i rounded = _mm256_add_epi32(b, _mm256_add_epi32(odd, splat(0x7fff)));
+  __m256i high = _mm256_srli_epi32(rounded, 16);
+  __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(high, high), 0xd8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+}
+// All ones where the byte is not 0.
+inline vmask load_bytes(const uint8_t* p) {
+  __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(wide, splat(0)))};
+}
+
+// x[r] lane c  <->  x[c] lane r.
+inline void transpose(vfloat (&x)[8]) {
+  vfloat t[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    x[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    x[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    x[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    x[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm256_permute2f128_ps(x[i], x[i + 4], 0x20);
+    t[i + 4] = _mm256_permute2f128_ps(x[i], x[i + 4], 0x31);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) x[i] = t[i];
+}
+
+}  // namespace EYELINE_NAMESPACE

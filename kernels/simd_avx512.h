@@ -1,0 +1,100 @@
+// AVX-512: 16 lanes, 32 registers, mask registers.
+#pragma once
+#include <immintrin.h>
+
+namespace EYELINE_NAMESPACE {
+
+constexpr int WIDTH = 16;  // lanes of a vector
+constexpr int ROWS = 8;    // a register tile is ROWS x VECS vectors: 24 sums + 3 + 1 registers
+constexpr int VECS = 3;
+
+using vfloat = __m512;
+using vint = __m512i;
+using vmask = __mmask16;
+
+inline vfloat splat(float x) { return _mm512_set1_ps(x); }
+inline vint splat(int x) { return _mm512_set1_epi32(x); }
+inline vfloat load(const float* p) { return _mm512_loadu_ps(p); }
+inline vint load(const int* p) { return _mm512_loadu_si512(p); }
+inline void store(float* p, vfloat x) { _mm512_storeu_ps(p, x); }
+
+inline vfloat fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_ps(a, b, c); }
+// A NaN in the second argument comes through, one in the first does not.
+inline vfloat vmax(vfloat a, vfloat b) { return _mm512_max_ps(a, b); }
+inline vfloat vmin(vfloat a, vfloat b) { return _mm512_min_ps(a, b); }
+inline vfloat nearest(vfloat x) {
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+// a * 2^n for a whole n <= 0; 0 where that underflows; NaN where a or n is.
+inline vfloat times_power_of_2(vfloat a, vfloat n) {
+  // the instruction itself turns NaN * 2^-inf into 0: hence the bound
+  return _mm512_scalef_ps(a, _mm512_max_ps(splat(-200.0f), n));
+}
+
+inline vmask less(vint a, vint b) { return _mm512_cmplt_epi32_mask(a, b); }
+inline vmask less(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline vmask equal(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+inline vmask both(vmask a, vmask b) { return a & b; }
+inline vmask either(vmask a, vmask b) { return a | b; }
+inline vmask negated(vmask a) { return static_cast<vmask>(~a); }
+inline bool any(vmask a) { return a != 0; }
+inline unsigned bits(vmask a) { return a; }
+inline vfloat pick(vmask m, vfloat yes, vfloat no) { return _mm512_mask_blend_ps(m, no, yes); }
+
+// Numbers in memory as float lanes.
+inline vfloat load_bf16(const uint16_t* p) {
+  __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+inline vfloat load_f16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline void store_f16(uint16_t* p, vfloat x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline void store_bf16(uint16_t* p, vfloat x) {
+  __m512i b = _mm512_castps_si512(x);
+  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(b, 16), splat(1));
+  __m512i rounded = _mm512_add_epi32(b, _mm512_add_epi32(odd, splat(0x7fff)));  // to nearest even
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+}
+// 1 where the byte is not 0.
+inline vmask load_bytes(const uint8_t* p) {
+  return _mm_test_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),
+                            _mm_set1_epi8(-1));
+}
+
+// x[r] lane c  <->  x[c] lane r.
+inline void transpose(vfloat (&x)[16]) {
+  vfloat t[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    x[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+    x[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+    x[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    x[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_f32x4(x[i], x[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_f32x4(x[i], x[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    x[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+    x[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+    x[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+    x[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+}  // namespace EYELINE_NAMESPACE

@@ -1,0 +1,88 @@
+// Sums over the panel of one block: along keys (total, entropy, pooled columns) while the scores
+// become exponentials, and along queries (received, pooled rows) once every total is known.
+#pragma once
+#include "exponential.h"
+#include "pack.h"
+
+namespace EYELINE_NAMESPACE {
+
+// Scores to e^(score - top), in place. Adds to total (sum of e) and moment (sum of e * log e).
+template <int Vecs, bool Live, bool Moment>
+[[gnu::noinline]] void exponentiate(float* scores, int keys, const vfloat* top, vfloat* total,
+                                    vfloat* moment) {
+  vfloat sum[Vecs], bent[Vecs];
+  for (int v = 0; v < Vecs; v++) {
+    sum[v] = total[v];
+    bent[v] = Moment ? moment[v] : splat(0.0f);
+  }
+  for (int k = 0; k < keys; k++, scores += LANES) {
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) {
+      vfloat x = load(scores + v * WIDTH) - top[v];
+      if (!Live) x = vmax(splat(-1e4f), x);
+      vfloat e = exp_live(x);
+      sum[v] = sum[v] + e;
+      if (Moment) bent[v] = fma(e, x, bent[v]);
+      store(scores + v * WIDTH, e);
+    }
+  }
+  for (int v = 0; v < Vecs; v++) {
+    total[v] = sum[v];
+    if (Moment) moment[v] = bent[v];
+  }
+}
+
+// The first index of a cell; `index * count / length` is the cell of an index.
+inline int64_t cell_begin(int64_t cell, int64_t count, int64_t length) {
+  return ceil_div(cell * length, count);
+}
+inline int64_t cell_of(int64_t index, int64_t count, int64_t length) {
+  return index * count / length;
+}
+
+// received[key] += sum over lanes of weight * factor.
+inline void add_columns(const float* panel, int keys, const vfloat* factor, int vecs,
+                        float* received) {
+  for (int k = 0; k < keys; k += WIDTH) {
+    const int here = least(WIDTH, keys - k);
+    vfloat x[WIDTH];
+    for (int r = 0; r < WIDTH; r++) {
+      x[r] = splat(0.0f);
+      if (r >= here) continue;
+      const float* at = panel + (k + r) * LANES;
+      for (int v = 0; v < vecs; v++) x[r] = fma(load(at + v * WIDTH), factor[v], x[r]);
+    }
+    transpose(x);
+    vfloat total = splat(0.0f);
+    for (int r = 0; r < WIDTH; r++) total = total + x[r];
+    store_part<Float32>(received + k, load_part<Float32>(received + k, here) + total, here);
+  }
+}
+
+// Cells of columns, [cells][LANES], times factor, joined along the queries:
+// target(row of cells)[cell] gets the sum or the maximum.
+template <class Target>
+inline void add_rows(const float* cells, int64_t count, const vfloat* factor, int lanes,
+                     const int64_t* row_cell, bool maximum, Target target) {
+  for (int64_t c = 0; c < count; c += WIDTH) {
+    const int64_t here = least<int64_t>(WIDTH, count - c);
+    for (int first = 0; first < lanes; first += WIDTH) {
+      vfloat x[WIDTH];
+      for (int64_t r = 0; r < WIDTH; r++)
+        x[r] = r < here ? load(cells + (c + r) * LANES + first) * factor[first / WIDTH] : splat(0.0f);
+      transpose(x);
+      const int stop = least(WIDTH, lanes - first);
+      for (int lane = 0; lane < stop;) {
+        const int64_t row = row_cell[first + lane];
+        vfloat joined = x[lane];
+        for (lane++; lane < stop && row_cell[first + lane] == row; lane++)
+          joined = maximum ? vmax(joined, x[lane]) : joined + x[lane];
+        float* to = target(row) + c;
+        vfloat old = load_part<Float32>(to, here);
+        store_part<Float32>(to, maximum ? vmax(old, joined) : old + joined, here);
+      }
+    }
+  }
+}
+
+}  // namespace EYELINE_NAMESPACE

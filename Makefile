@@ -14,7 +14,7 @@ test: init lint types
 
 init: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml constraints.txt
+$(VENV)/.done: pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[hf,dev]"
 	touch $@
@@ -28,7 +28,7 @@ types: init
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 slow: init
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 real: init
 	$(BIN)/eyeline models get minilm smollm2

@@ -11,12 +11,17 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["Call", "Library", "library"]
+import torch
+
+__all__ = ["DTYPES", "WIDEST", "Call", "Library", "library"]
 
 _NAME = {"darwin": "libeyeline_kernels.dylib", "win32": "eyeline_kernels.dll"}.get(
     sys.platform, "libeyeline_kernels.so"
 )
 OK, SPECIAL_VALUES = 0, 1
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+WIDEST = 256
+"""The most numbers that a head's query, key or value may have."""
 
 _Address = ctypes.c_void_p
 _Sizes = ctypes.c_int64
@@ -120,11 +125,12 @@ def library() -> Library | str:
 def _find() -> Path | None:
     if given := os.environ.get("EYELINE_LIBRARY"):
         return Path(given)
-    beside = Path(__file__).with_name(_NAME)
+    # a folder that is no package: nobody takes the library for a Python module
+    beside = Path(__file__).parents[1] / "kernels" / _NAME
     if beside.exists():
         return beside
     try:  # an editable install keeps what it compiled apart from the sources
-        installed = importlib.metadata.distribution("eyeline").locate_file("eyeline/impl")
+        installed = importlib.metadata.distribution("eyeline").locate_file("eyeline/kernels")
     except importlib.metadata.PackageNotFoundError:
         return None
     path = Path(str(installed)) / _NAME

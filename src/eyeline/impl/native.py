@@ -13,15 +13,13 @@ from torch import Tensor
 
 from eyeline.impl import _native_rules
 from eyeline.impl._hazards import find_hazards
-from eyeline.impl._native_library import Call, Library, library
+from eyeline.impl._native_library import DTYPES, WIDEST, Call, Library, library
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Normalizer, Statistics, TopK, Wants, divide_by_area
 from eyeline.impl._tiled_backward import Backward
 from eyeline.impl._tiled_measure import measure as careful_measure
 
-DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 MOST_TOP_K = 64
-_WIDEST = 256
 
 
 def missing() -> str | None:
@@ -37,8 +35,8 @@ def unsupported(problem: Problem, wants: Wants | None = None) -> str | None:
         return f"the kernels run on the CPU, the tensors are on {query.device}"
     if query.dtype not in DTYPES:
         return f"the kernels compute float32, bfloat16 and float16, not {query.dtype}"
-    if max(query.shape[-1], problem.value.shape[-1]) > _WIDEST:
-        return f"heads are {query.shape[-1]} wide, the kernels go up to {_WIDEST}"
+    if max(query.shape[-1], problem.value.shape[-1]) > WIDEST:
+        return f"heads are {query.shape[-1]} wide, the kernels go up to {WIDEST}"
     if problem.dropout_p > 0:
         return "the kernels do not drop weights yet"
     if wants is not None and wants.top_k > MOST_TOP_K:

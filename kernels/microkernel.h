@@ -27,6 +27,24 @@ struct Trio {
   }
 };
 
+// A sum of short sums rounds less than one long sum.
+constexpr int64_t LONGEST_SUM = 128;
+
+template <int Vecs>
+inline void store_tile(const vfloat (*acc)[Vecs], float* to) {
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) store(to + r * LANES + v * WIDTH, acc[r][v]);
+}
+template <int Vecs>
+inline void add_tile(const float* from, vfloat (*acc)[Vecs]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) acc[r][v] = acc[r][v] + load(from + r * LANES + v * WIDTH);
+}
+
 // Scores of ROWS keys, and `top` raised to their maximum.
 //
 //   key     ROWS pointers to head_dim numbers
@@ -38,15 +56,21 @@ inline void score_tile(const float* const* key, const float* query, int64_t head
   vfloat acc[ROWS][Vecs];
   const float* k[ROWS];
 #pragma GCC unroll 8
-  for (int r = 0; r < ROWS; r++) {
-    k[r] = key[r];
-#pragma GCC unroll 3
-    for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
-  }
-  for (int64_t d = 0; d < head_dim; d++, query += LANES) {
-    const Trio<Vecs> q(query);
+  for (int r = 0; r < ROWS; r++) k[r] = key[r];
+  for (int64_t begin = 0, d = 0;; begin = d) {
+    const int64_t end = least(head_dim, begin + LONGEST_SUM);
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) q.add_times(k[r][d], acc[r]);
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
+    for (; d < end; d++, query += LANES) {
+      const Trio<Vecs> q(query);
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; r++) q.add_times(k[r][d], acc[r]);
+    }
+    if (begin) add_tile<Vecs>(scores, acc);
+    if (d == head_dim) break;
+    store_tile<Vecs>(acc, scores);
   }
 #pragma GCC unroll 3
   for (int v = 0; v < Vecs; v++) {
@@ -70,11 +94,11 @@ inline void score_tile(const float* const* key, const float* query, int64_t head
 template <int Vecs>
 inline void output_tile(const float* value, const float* weights, int64_t keys, float* output,
                         const vfloat* shrink) {
-  vfloat acc[ROWS][Vecs];
+  vfloat acc[ROWS][Vecs];  // from 0, as above: LONGEST_SUM
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 3
-    for (int v = 0; v < Vecs; v++) acc[r][v] = load(output + r * LANES + v * WIDTH) * shrink[v];
+    for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
   for (int64_t j = 0; j < keys; j++, weights += LANES, value += ROWS) {
     const Trio<Vecs> p(weights);
 #pragma GCC unroll 8
@@ -83,7 +107,10 @@ inline void output_tile(const float* value, const float* weights, int64_t keys, 
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 3
-    for (int v = 0; v < Vecs; v++) store(output + r * LANES + v * WIDTH, acc[r][v]);
+    for (int v = 0; v < Vecs; v++) {
+      float* at = output + r * LANES + v * WIDTH;
+      store(at, fma(load(at), shrink[v], acc[r][v]));
+    }
 }
 
 // Not inlined, so that no constant of the caller competes for the registers of the tiles.

@@ -12,8 +12,8 @@ template <int Vecs, bool Live, bool Moment>
                                     vfloat* moment) {
   vfloat sum[Vecs], bent[Vecs];
   for (int v = 0; v < Vecs; v++) {
-    sum[v] = total[v];
-    bent[v] = Moment ? moment[v] : splat(0.0f);
+    sum[v] = splat(0.0f);
+    bent[v] = splat(0.0f);
   }
   for (int k = 0; k < keys; k++, scores += LANES) {
 #pragma GCC unroll 3
@@ -27,8 +27,8 @@ template <int Vecs, bool Live, bool Moment>
     }
   }
   for (int v = 0; v < Vecs; v++) {
-    total[v] = sum[v];
-    if (Moment) moment[v] = bent[v];
+    total[v] = total[v] + sum[v];
+    if (Moment) moment[v] = moment[v] + bent[v];
   }
 }
 

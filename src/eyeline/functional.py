@@ -74,6 +74,10 @@ def attention(
         >>> eyeline.attention(q, k, v, is_causal=True).shape
         torch.Size([1, 12, 128, 64])
     """
+    if attn_mask is bias is softcap is sinks is None and dropout_p == 0:
+        plain = implementations.quick(impl, query, key, value, is_causal, scale, enable_gqa)
+        if plain is not None:
+            return plain
     problem, shape = _canonical(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, bias, softcap, sinks
     )

@@ -8,11 +8,13 @@ import warnings
 from functools import cache
 from types import ModuleType
 
-from eyeline.impl import native, reference, tiled
+from torch import Tensor
+
+from eyeline.impl import _native_quick, native, reference, tiled
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Wants
 
-__all__ = ["IMPLEMENTATIONS", "choose"]
+__all__ = ["IMPLEMENTATIONS", "choose", "quick"]
 
 IMPLEMENTATIONS: dict[str, ModuleType] = {
     "reference": reference,
@@ -49,6 +51,24 @@ def choose(name: str, problem: Problem, wants: Wants | None = None) -> ModuleTyp
     if reason is not None:
         raise ValueError(f"impl={name!r} cannot do this: {reason}; use impl='auto'")
     return IMPLEMENTATIONS[name]
+
+
+def quick(
+    name: str,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+) -> Tensor | None:
+    """The output of a plain call without the cost of describing it, where that is possible.
+
+    Nothing is checked here: whatever is not plain, or wrong, gives None and takes the long way.
+    """
+    if name not in ("auto", "native"):
+        return None
+    return _native_quick.attend(query, key, value, is_causal, scale, enable_gqa)
 
 
 @cache

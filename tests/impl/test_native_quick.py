@@ -25,7 +25,7 @@ def test_it_gives_the_bits_of_the_long_way(monkeypatch, dtype, is_causal, scale,
     kv_heads = 2 if enable_gqa else 4
     q, k, v = tensors(2, 4, 19, 24, kv=(2, kv_heads, 33, 24), dtype=dtype)
     plain = (q, k, v, is_causal, scale, enable_gqa)
-    options = dict(is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+    options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
     found = quick("auto", *plain)
     assert found is not None and found.dtype == dtype
     assert torch.equal(found, the_long_way(monkeypatch, q, k, v, **options))
@@ -71,7 +71,7 @@ def test_another_implementation_is_not_replaced(other):
 )
 def test_what_is_not_plain_takes_the_long_way(change):
     plain = dict(zip(("query", "key", "value"), tensors(1, 2, 4, 8), strict=True))
-    call = plain | dict(is_causal=False, scale=None, enable_gqa=False)
+    call = plain | {"is_causal": False, "scale": None, "enable_gqa": False}
     assert quick("auto", **call) is not None
     assert quick("auto", **(call | change)) is None
 

@@ -64,7 +64,9 @@ int check(const eyeline_call* c) {
   if (c->pooled && (c->pool_rows < 1 || c->pool_cols < 1)) return EYELINE_BAD_ARGUMENT;
   if (c->batch * c->heads * c->q_len == 0) return EYELINE_OK;  // pointers may then be anything
   if (c->top_k && (!c->top_values || !c->top_indices)) return EYELINE_BAD_ARGUMENT;
-  if (c->dropout_p != 0) return EYELINE_UNSUPPORTED;
+  if (c->dropout_threshold > uint64_t{1} << 32) return EYELINE_BAD_ARGUMENT;
+  if (c->dropout_threshold && (c->entropy || c->top_k || c->received || c->pooled))
+    return EYELINE_UNSUPPORTED;
   return EYELINE_OK;
 }
 

@@ -58,8 +58,11 @@ typedef struct eyeline_call {
 
   const float* sinks;                    // [heads]: a key without a value. NULL = none
 
-  float dropout_p;                       // must be 0: not written yet
-  uint64_t dropout_seed;
+  // A weight is dropped if its hash is below the threshold, round(p * 2^32); 0 = no dropout. Those
+  // kept are multiplied by the scale, 1 / (1 - p). Not together with entropy ... pooled below.
+  uint64_t dropout_threshold;
+  float dropout_scale;
+  uint32_t dropout_seed;
 
   // Results. Any may be NULL, except that something must be asked for. Strides: b, h, i.
   void* output;

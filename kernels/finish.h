@@ -46,10 +46,11 @@ inline bool normalizer(const eyeline_call& c, const Block& b, vfloat* top, vfloa
 
 template <class T>
 inline bool finish(const eyeline_call& c, const Block& b, vfloat* top, vfloat* total,
-                   const float* output) {
+                   const float* output, float scale) {
   vfloat factor[VECS];
   if (!normalizer(c, b, top, total, factor)) return false;
   if (!c.output) return true;
+  for (int v = 0; v < b.vecs; v++) factor[v] = factor[v] * splat(scale);
   typename T::number* row[LANES];
   for (int lane = 0; lane < b.count; lane++) row[lane] = output_row<T>(c, b, lane);
   return lanes_to_rows<T>(output, factor, b.count, c.value_dim, row);

@@ -8,6 +8,7 @@
 //
 // Milakov, Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691, algorithm 1.
 #pragma once
+#include "dropout.h"
 #include "finish.h"
 #include "microkernel.h"
 #include "rules.h"
@@ -23,13 +24,14 @@ struct Online {
   float* query;   // [head_dim][LANES], scaled
   float* output;  // [value_dim, rounded up to ROWS][LANES], not yet divided by the sum
   vfloat top[VECS], total[VECS];
+  alignas(64) int hash[LANES];  // dropout's
 };
 
 template <class T>
 class Forward {
  public:
   Forward(const eyeline_call& c, Scratch& scratch)
-      : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0) {
+      : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0) {
     const int64_t per_block = round_up(c.head_dim * LANES, 16) + round_up(width_ * LANES, 16);
     Cutter cut(scratch.reserve(MOST_BLOCKS * per_block + KEYS * (2 * LANES + width_ + c.head_dim) + 64));
     for (int i = 0; i < MOST_BLOCKS; i++) {
@@ -70,7 +72,8 @@ class Forward {
       }
     }
     for (int64_t i = 0; i < blocks; i++)
-      if (!finish<T>(call_, block[i], state_[i].top, state_[i].total, state_[i].output)) return false;
+      if (!finish<T>(call_, block[i], state_[i].top, state_[i].total, state_[i].output, dropout_.scale()))
+        return false;
     return true;
   }
 
@@ -79,6 +82,7 @@ class Forward {
 
   void begin_block(const Block& b, Online& s) {
     pack_query<T>(call_, b, s.query);
+    if (dropout_.on()) dropout_.begin(b, s.hash);
     for (int64_t i = 0; i < width_ * LANES; i += WIDTH) store(s.output + i, splat(0.0f));
     for (int v = 0; v < VECS; v++) {
       s.top[v] = splat(-INFINITE);
@@ -113,6 +117,7 @@ class Forward {
       exponentiate<Vecs, true, false>(scores_, n, top, s.total, nullptr);
     else
       exponentiate<Vecs, false, false>(scores_, n, top, s.total, nullptr);
+    if (dropout_.on()) dropout_.drop<Vecs>(s.hash, from, n, scores_);
     const float* value = values_ + (from - packed) * ROWS;
     output_keys<Vecs>(value, KEYS * ROWS, width_, scores_, n, s.output, shrink);
     return true;
@@ -134,6 +139,7 @@ class Forward {
 
   const eyeline_call& call_;
   Rules rules_;
+  Dropout dropout_;
   int64_t width_;
   Online state_[MOST_BLOCKS];
   float *scores_, *tile_, *values_, *keys_;

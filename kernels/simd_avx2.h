@@ -35,6 +35,14 @@ inline vfloat times_power_of_2(vfloat a, vfloat n) {
   return _mm256_mul_ps(a, _mm256_castsi256_ps(power));
 }
 
+inline vint plus(vint a, vint b) { return _mm256_add_epi32(a, b); }
+inline vint times(vint a, vint b) { return _mm256_mullo_epi32(a, b); }
+inline vint exclusive_or(vint a, vint b) { return _mm256_xor_si256(a, b); }
+template <int Bits>
+inline vint shift_right(vint a) {
+  return _mm256_srli_epi32(a, Bits);  // zeros come in
+}
+
 inline vmask less(vint a, vint b) { return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a))}; }
 inline vmask less(vfloat a, vfloat b) { return {_mm256_cmp_ps(a, b, _CMP_LT_OQ)}; }
 inline vmask equal(vfloat a, vfloat b) { return {_mm256_cmp_ps(a, b, _CMP_EQ_OQ)}; }

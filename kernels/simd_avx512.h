@@ -31,6 +31,14 @@ inline vfloat times_power_of_2(vfloat a, vfloat n) {
   return _mm512_scalef_ps(a, _mm512_max_ps(splat(-200.0f), n));
 }
 
+inline vint plus(vint a, vint b) { return _mm512_add_epi32(a, b); }
+inline vint times(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
+inline vint exclusive_or(vint a, vint b) { return _mm512_xor_si512(a, b); }
+template <int Bits>
+inline vint shift_right(vint a) {
+  return _mm512_srli_epi32(a, Bits);  // zeros come in
+}
+
 inline vmask less(vint a, vint b) { return _mm512_cmplt_epi32_mask(a, b); }
 inline vmask less(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 inline vmask equal(vfloat a, vfloat b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }

@@ -66,6 +66,16 @@ inline vfloat times_power_of_2(vfloat a, vfloat n) {
   return a * as_float((whole + 127) << 23);
 }
 
+// Integers wrap around: only unsigned ones may do so in C++.
+typedef uint32_t vbits __attribute__((vector_size(16)));
+inline vint plus(vint a, vint b) { return (vint)((vbits)a + (vbits)b); }
+inline vint times(vint a, vint b) { return (vint)((vbits)a * (vbits)b); }
+inline vint exclusive_or(vint a, vint b) { return a ^ b; }
+template <int Bits>
+inline vint shift_right(vint a) {
+  return (vint)((vbits)a >> Bits);  // zeros come in
+}
+
 inline vmask less(vint a, vint b) { return {a < b}; }
 inline vmask less(vfloat a, vfloat b) { return {a < b}; }
 inline vmask equal(vfloat a, vfloat b) { return {a == b}; }

@@ -106,7 +106,7 @@ MUTANTS = [
     Mutant("softcap_before_scale", SCORES, "scores.div_(problem.softcap).tanh_()", "scores.div_(problem.softcap * problem.scale).tanh_()"),
     Mutant("bias_infinity_seen", SCORES, "live &= bias_tile(problem, tile) != -torch.inf", "pass"),
     Mutant("masked_nan_leaks", "impl/_hazards.py", "return live & (queries", "return live | (queries"),
-    Mutant("dropout_scale_missing", "impl/_dropout.py", "weights.mul_(keep).mul_(1 / share if share > 0 else 0.0)", "weights.mul_(keep)"),
+    Mutant("dropout_scale_missing", "impl/_dropout.py", "weights.mul_(keep).mul_(kept_scale(problem.dropout_p))", "weights.mul_(keep)"),
     Mutant("dropout_by_tile", "impl/_dropout.py", "torch.arange(span.start, span.stop, dtype", "torch.arange(0, span.stop - span.start, dtype"),
     # tiled, backward
     Mutant("dq_without_scale", BACKWARD, "query_grad.mul_(problem.scale)", "query_grad"),

@@ -1,6 +1,9 @@
 """Checks of `query, key, value` that every entry point shares (contract N6)."""
 
+import math
+
 from torch import Tensor
+from torch.compiler import is_compiling
 
 
 def check_inputs(query: Tensor, key: Tensor, value: Tensor, *, enable_gqa: bool) -> None:
@@ -43,6 +46,12 @@ def check_groups(query: Tensor, key: Tensor, value: Tensor) -> None:
             raise ValueError(
                 f"enable_gqa: {name} has {found} heads, which does not divide query's {heads}"
             )
+
+
+def check_sink_values(sinks: Tensor) -> None:
+    """Raise `ValueError` for a sink of NaN or +inf; in a compiled call the operator does."""
+    if not is_compiling() and bool((sinks.isnan() | (sinks == math.inf)).any()):
+        raise ValueError("sinks hold NaN or +inf: a sink is a finite logit, or -inf for none")
 
 
 def _shape(tensor: Tensor) -> str:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from eyeline._types import Tile, TileFloat
 
@@ -41,7 +42,12 @@ class Bias(ABC):
         """The same bias with another parameter of the same shape (the bias is linear in it)."""
 
     def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
-        """Raise `ValueError` if this bias cannot belong to weights of that shape (contract N4)."""
+        """Raise `ValueError` if this bias cannot belong to weights of that shape (contract N4).
+
+        In a compiled call numbers are not known yet: there the operator looks at them.
+        """
+        if is_compiling():
+            return
         low, high = _extremes(self.parameter)
         if math.isnan(low) or high == math.inf:
             found = "NaN" if math.isnan(low) else "+inf"
@@ -54,6 +60,52 @@ class DiagonalBias(Bias):
     @abstractmethod
     def diagonals(self, q_len: int, kv_len: int) -> Float[Tensor, "num_heads q_len+kv_len-1"]:
         """The bias of every `j - i`, from `-(q_len - 1)` to `kv_len - 1`."""
+
+
+class Diagonals(DiagonalBias):
+    """A number per head and diagonal `j - i`, from `-(q_len - 1)` to `kv_len - 1`.
+
+    Args:
+        values: `[num_heads, q_len + kv_len - 1]`.
+        q_len: How many queries there are; which diagonal is the main one depends on it.
+    """
+
+    def __init__(self, values: Float[Tensor, "num_heads diagonals"], q_len: int) -> None:
+        self.values, self.q_len = values, q_len
+
+    @property
+    def parameter(self) -> Tensor:
+        return self.values
+
+    def tile(self, tile: Tile) -> TileFloat:
+        return _toeplitz(self._of(self.values, tile), tile)
+
+    def diagonals(self, q_len: int, kv_len: int) -> Tensor:
+        return self.values
+
+    def collect(self, gradient: Tensor, scores_gradient: Tensor, tile: Tile) -> None:
+        part = self._of(gradient, tile)
+        part += _sum_diagonals(scores_gradient)
+
+    def part(self, batch: slice, heads: slice) -> "Diagonals":
+        return Diagonals(self.values[heads], self.q_len)
+
+    def replace(self, parameter: Tensor) -> "Diagonals":
+        return Diagonals(parameter, self.q_len)
+
+    def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
+        wanted = (num_heads, max(q_len + kv_len - 1, 0))
+        if tuple(self.values.shape) != wanted or self.q_len != q_len:
+            raise ValueError(f"diagonals {list(self.values.shape)} should be {list(wanted)}")
+        super().check(batch, num_heads, q_len, kv_len)
+
+    def _of(self, values: Tensor, tile: Tile) -> Tensor:
+        _, _, rows, cols = tile.shape
+        first = tile.cols.start - (tile.rows.stop - 1) + self.q_len - 1
+        return values[tile.heads, first : first + max(rows + cols - 1, 0)]
+
+    def __str__(self) -> str:
+        return f"diagonals({list(self.values.shape)})"
 
 
 class TensorBias(Bias):

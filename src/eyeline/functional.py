@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eyeline import impl as implementations
 from eyeline import masks
-from eyeline._checks import check_inputs
+from eyeline._checks import check_inputs, check_sink_values
 from eyeline.biases import Bias, TensorBias
 from eyeline.impl._problem import Problem
 from eyeline.maps import AttentionMap, Measure
@@ -292,5 +292,4 @@ def _check_sinks(sinks: Tensor, query: Tensor) -> None:
             f"sinks must be floating point [num_heads] = [{query.shape[1]}], "
             f"got {sinks.dtype} {list(sinks.shape)}"
         )
-    if bool((sinks.isnan() | (sinks == torch.inf)).any()):
-        raise ValueError("sinks hold NaN or +inf: a sink is a finite logit, or -inf for none")
+    check_sink_values(sinks)

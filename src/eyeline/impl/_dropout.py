@@ -19,14 +19,23 @@ def keep_tile(seed: int, dropout_p: float, tile: Tile, device: torch.device) -> 
     for dim, span in enumerate(tile):
         index = torch.arange(span.start, span.stop, dtype=torch.int64, device=device)
         hashed = _mix(hashed ^ index.reshape([-1 if d == dim else 1 for d in range(4)]))
-    return hashed >= round(dropout_p * 2**32)
+    return hashed >= threshold(dropout_p)
+
+
+def threshold(dropout_p: float) -> int:
+    """Weights whose hash is below it are dropped."""
+    return round(dropout_p * 2**32)
+
+
+def kept_scale(dropout_p: float) -> float:
+    """What a weight that is kept is multiplied by: one over the share that is kept."""
+    return 1 / (1 - dropout_p) if dropout_p < 1 else 0.0
 
 
 def drop_(weights: Tensor, problem: Problem, tile: Tile) -> Tensor:
     """Drop weights of a tile in place and divide those kept by the share that is kept."""
     keep = keep_tile(problem.dropout_seed, problem.dropout_p, tile, weights.device)
-    share = 1 - problem.dropout_p
-    return weights.mul_(keep).mul_(1 / share if share > 0 else 0.0)
+    return weights.mul_(keep).mul_(kept_scale(problem.dropout_p))
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from eyeline.biases import Bias, DiagonalBias, TensorBias
 from eyeline.impl._problem import Problem
 from eyeline.masks import Mask
 from eyeline.masks.base import And
-from eyeline.masks.rules import Band
+from eyeline.masks.rules import Band, Dense
 
 WRITTEN_CELLS = 2**26
 """A mask that has to be written out, cell by cell, may have so many: 64 MB."""
@@ -47,14 +47,12 @@ def too_large(problem: Problem) -> str | None:
     """Why the mask cannot be lowered, if it cannot."""
     shape = problem.shape
     for part in _conjunction(problem.mask):
-        if isinstance(part, Band) or part.row_limits(*shape[2:]) is not None:
+        if isinstance(part, Band | Dense) or part.row_limits(*shape[2:]) is not None:
             continue
-        small = (slice(0, min(length, 2)) for length in shape)
-        corner = part.tile(Tile(*small)).shape  # 1 where the mask broadcasts
-        if (
-            math.prod(1 if n == 1 else length for n, length in zip(corner, shape, strict=True))
-            > WRITTEN_CELLS
-        ):
+        # the corner shows where the mask broadcasts: size 1
+        corner = part.tile(Tile(*[slice(0, min(length, 2)) for length in shape])).shape
+        sizes = [1 if n == 1 else length for n, length in zip(corner, shape, strict=True)]
+        if math.prod(sizes) > WRITTEN_CELLS:
             return f"{part} has no interval of keys per row and is too large to write out"
     return None
 
@@ -108,10 +106,10 @@ def _biases(
     diagonals: Tensor | None = None
     for bias in biases:
         if isinstance(bias, DiagonalBias):
-            values = bias.diagonals(*shape[2:]).detach().float()
+            values = bias.diagonals(*shape[2:]).float()
             diagonals = values if diagonals is None else diagonals + values
         elif isinstance(bias, TensorBias):
-            values = bias.values.detach().float()
+            values = bias.values.float()
             explicit = values if explicit is None else explicit + values
         else:
             raise TypeError(f"the kernels do not know how to add {type(bias).__name__}")

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from eyeline.impl import _scores
 from eyeline.impl._complete import CompletePanel, complete_panel
-from eyeline.impl._dropout import drop_, keep_tile
+from eyeline.impl._dropout import drop_, keep_tile, kept_scale
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
 from eyeline.impl._strips import exponentiate_, softmax_gradient_
@@ -36,15 +36,15 @@ class Backward(torch.autograd.Function):
     def forward(ctx, problem: Problem, output_gradient, *tensors):
         ctx.problem = problem
         ctx.save_for_backward(output_gradient, *tensors)
-        return _backward(problem.with_tensors(tensors), output_gradient)
+        return backward(problem.with_tensors(tensors), output_gradient)
 
     @staticmethod
     def backward(ctx, *cotangents):
         saved = ctx.saved_tensors
-        return None, *_Second.apply(ctx.problem, len(cotangents), *cotangents, *saved)
+        return None, *Second.apply(ctx.problem, len(cotangents), *cotangents, *saved)
 
 
-class _Second(torch.autograd.Function):
+class Second(torch.autograd.Function):
     """Derivatives of the gradients. There is no third: `once_differentiable` would not tell."""
 
     @staticmethod
@@ -60,7 +60,7 @@ class _Second(torch.autograd.Function):
         )
 
 
-def _backward(problem: Problem, output_gradient: Tensor) -> tuple[Tensor, ...]:
+def backward(problem: Problem, output_gradient: Tensor) -> tuple[Tensor, ...]:
     """Gradients in the order of `problem.differentiable`."""
     tensors = problem.differentiable
     sums = [torch.zeros_like(t, dtype=problem.compute_dtype) for t in tensors]
@@ -238,6 +238,5 @@ def _plain_rows(problem: Problem, rows: slice) -> Tensor:
     weights = weights.where(live, 0)
     if problem.dropout_p > 0:
         keep = keep_tile(problem.dropout_seed, problem.dropout_p, tile, weights.device)
-        share = 1 - problem.dropout_p
-        weights = weights * keep * (1 / share if share > 0 else 0.0)
+        weights = weights * keep * kept_scale(problem.dropout_p)
     return (weights @ value).to(problem.query.dtype)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from eyeline.masks.base import Mask
 from eyeline.masks.rules import Band, Dense, Documents, Interval, Keys, Predicate
@@ -83,7 +84,7 @@ def padding(lengths: Tensor | list[int], starts: Tensor | list[int] | None = Non
     begin = torch.zeros_like(lengths) if starts is None else torch.as_tensor(starts).reshape(-1)
     if begin.shape != lengths.shape:
         raise ValueError(f"starts has {begin.numel()} entries, lengths has {lengths.numel()}")
-    if lengths.numel() and int(torch.minimum(lengths, begin).min()) < 0:
+    if not is_compiling() and lengths.numel() and int(torch.minimum(lengths, begin).min()) < 0:
         raise ValueError("lengths and starts count keys: none may be negative")
     return Interval(begin, begin + lengths)
 

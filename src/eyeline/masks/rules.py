@@ -6,6 +6,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from eyeline._types import Tile, TileBool, TileKind
 from eyeline.masks.base import Limits, Mask
@@ -98,7 +99,9 @@ class Interval(Mask):
         return self.start[:, None], self.stop[:, None]
 
     def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
-        _check_batch("padding() or prefix()", len(self._bounds), batch)
+        _check_batch("padding() or prefix()", self.start.shape[0], batch)
+        if is_compiling():
+            return  # what depends on numbers cannot be known; keys past the end do not exist
         longest = max((b for _, b in self._bounds), default=0)
         if longest > kv_len:
             raise ValueError(f"padding() or prefix() reaches key {longest}, but kv_len is {kv_len}")
@@ -111,6 +114,46 @@ class Interval(Mask):
             lengths = [b for _, b in self._bounds]
             return f"prefix({lengths[0]})" if len(lengths) == 1 else f"padding({lengths})"
         return f"padding({[b - a for a, b in self._bounds]}, starts={[a for a, _ in self._bounds]})"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Mask):
+    """Keys `first[b, i] <= j < last[b, i]`: what `row_limits` gives, as a mask again."""
+
+    first: Tensor
+    last: Tensor
+
+    def tile(self, tile: Tile, device: torch.device | str = "cpu") -> TileBool:
+        col = torch.arange(tile.cols.start, tile.cols.stop, device=device)
+        first, last = (side[..., None].to(device) for side in self._rows(tile))
+        return ((col >= first) & (col < last))[:, None]
+
+    def kind(self, tile: Tile) -> TileKind:
+        first, last = self._rows(tile)
+        if bool(((first >= tile.cols.stop) | (last <= tile.cols.start) | (first >= last)).all()):
+            return TileKind.EMPTY
+        full = (first <= tile.cols.start) & (last >= tile.cols.stop)
+        return TileKind.FULL if bool(full.all()) else TileKind.PARTIAL
+
+    def row_limits(self, q_len: int, kv_len: int) -> Limits:
+        return self.first, self.last
+
+    def check(self, batch: int, num_heads: int, q_len: int, kv_len: int) -> None:
+        for side in (self.first, self.last):
+            if any(n not in (1, want) for n, want in zip(side.shape, (batch, q_len), strict=True)):
+                raise ValueError(f"limits {list(side.shape)} do not broadcast to {[batch, q_len]}")
+
+    def part(self, batch: slice, heads: slice) -> Mask:
+        return Rows(_pick(self.first, 0, batch), _pick(self.last, 0, batch))
+
+    def _rows(self, tile: Tile) -> Limits:
+        first, last = (
+            _pick(_pick(side, 0, tile.batch), 1, tile.rows) for side in (self.first, self.last)
+        )
+        return first, last
+
+    def __str__(self) -> str:
+        return f"rows({list(self.first.shape)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +177,8 @@ class Keys(Mask):
         return TileKind.FULL if full else TileKind.PARTIAL
 
     def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        if is_compiling():
+            return None  # whether there are gaps depends on numbers
         count = self.keep.sum(-1, keepdim=True)
         first = self.keep.to(torch.uint8).argmax(-1, keepdim=True) if kv_len else count
         inside = torch.arange(kv_len, device=self.keep.device)
@@ -175,7 +220,7 @@ class Documents(Mask):
         return TileKind.FULL if bool(same.all()) else TileKind.PARTIAL
 
     def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
-        if bool((self.key_ids.diff(dim=-1) < 0).any()):
+        if is_compiling() or bool((self.key_ids.diff(dim=-1) < 0).any()):
             return None  # documents that are not in order may be in pieces
         batch = max(self.ids.shape[0], self.key_ids.shape[0])
         ids = self.ids.expand(batch, -1).contiguous()

@@ -1,0 +1,116 @@
+"""The kernels as torch operators, so that autograd, `torch.compile`, `vmap` and tracing know them.
+
+    torch.ops.eyeline.attend(operands)                     -> output, row maximum, row sum
+    torch.ops.eyeline.attend_backward(dO, operands)        -> a gradient per differentiable operand
+
+"operands" are those of `_native_operands.SCHEMA`.
+"""
+
+import torch
+from torch import Tensor
+
+from eyeline.impl._native_operands import SCHEMA, Operands
+from eyeline.impl._native_run import run
+from eyeline.impl._statistics import Wants
+from eyeline.impl._tiled_backward import Second, backward
+
+__all__ = ["attend"]
+
+_LIBRARY = torch.library.Library("eyeline", "DEF")
+_LIBRARY.define(f"attend({SCHEMA}) -> (Tensor, Tensor, Tensor)")
+_LIBRARY.define(f"attend_backward(Tensor output_gradient, {SCHEMA}) -> Tensor[]")
+_ATTEND = torch.ops.eyeline.attend.default
+_BACKWARD = torch.ops.eyeline.attend_backward.default
+
+
+def attend(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
+    """Output `[B, H, L, D_v]`, maximum and sum of each row `[B, H, L]`; differentiable."""
+    return _ATTEND(*operands)
+
+
+@torch.library.impl(_LIBRARY, "attend", "CPU")
+def _attend(*operands) -> tuple[Tensor, Tensor, Tensor]:
+    found = run(Operands(*operands), Wants(output=True))
+    assert found.output is not None
+    return found.output, found.normalizer.maximum, found.normalizer.total
+
+
+@torch.library.register_fake("eyeline::attend", lib=_LIBRARY)
+def _attend_fake(*operands) -> tuple[Tensor, Tensor, Tensor]:
+    query, _, value = operands[:3]
+    rows = query.shape[:3]
+    maximum, total = (query.new_empty(rows, dtype=torch.float32) for _ in range(2))
+    return query.new_empty((*rows, value.shape[-1])), maximum, total
+
+
+@torch.library.impl(_LIBRARY, "attend_backward", "CPU")
+def _attend_backward(output_gradient: Tensor, *operands) -> list[Tensor]:
+    gradients = backward(Operands(*operands).problem(), output_gradient)
+    return [gradient.contiguous() for gradient in gradients]
+
+
+@torch.library.register_fake("eyeline::attend_backward", lib=_LIBRARY)
+def _attend_backward_fake(output_gradient: Tensor, *operands) -> list[Tensor]:
+    return [t.new_empty(t.shape) for t in Operands(*operands).differentiable]
+
+
+def _keep(ctx, inputs: tuple, output: object) -> None:
+    """Save the tensors among the arguments, and remember the others."""
+    ctx.save_for_backward(*(x for x in inputs if isinstance(x, Tensor)))
+    ctx.others = [None if isinstance(x, Tensor) else (x,) for x in inputs]
+
+
+def _kept(ctx) -> list:
+    """The arguments again."""
+    tensors = iter(ctx.saved_tensors)
+    return [next(tensors) if other is None else other[0] for other in ctx.others]
+
+
+def _spread(operands: Operands, gradients: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """One gradient per argument of `SCHEMA`."""
+    left = iter(gradients)
+    return tuple(None if t is None else next(left) for t in operands[:6]) + (None,) * 9
+
+
+def _attend_gradient(ctx, output_gradient: Tensor, *_unused: Tensor):
+    operands = Operands(*_kept(ctx))
+    return _spread(operands, _BACKWARD(output_gradient, *operands))
+
+
+def _backward_gradient(ctx, cotangents: list[Tensor]):
+    output_gradient, *rest = _kept(ctx)
+    operands = Operands(*rest)
+    tensors = (output_gradient, *operands.differentiable)
+    first, *seconds = Second.apply(operands.problem(), len(cotangents), *cotangents, *tensors)
+    return first, *_spread(operands, seconds)
+
+
+def _one_by_one(operator):
+    """`vmap` without a rule of its own: each item is a call."""
+
+    def rule(info, in_dims: tuple, *arguments):
+        results = []
+        for i in range(info.batch_size):
+            taken = (
+                x if dim is None else x.select(dim, i)
+                for x, dim in zip(arguments, in_dims, strict=True)
+            )
+            results.append(operator(*taken))
+        stacked = [torch.stack(each) for each in zip(*results, strict=True)]
+        return (
+            (tuple(stacked), (0,) * len(stacked))
+            if operator is _ATTEND
+            else (stacked, [0] * len(stacked))
+        )
+
+    return rule
+
+
+torch.library.register_autograd(
+    "eyeline::attend", _attend_gradient, setup_context=_keep, lib=_LIBRARY
+)
+torch.library.register_autograd(
+    "eyeline::attend_backward", _backward_gradient, setup_context=_keep, lib=_LIBRARY
+)
+for _name, _operator in (("attend", _ATTEND), ("attend_backward", _BACKWARD)):
+    torch.library.register_vmap(f"eyeline::{_name}", _one_by_one(_operator), lib=_LIBRARY)

@@ -52,7 +52,7 @@ class Rules {
         if (softcap_ != 0) s = splat(softcap_) * tanh(s * splat(1 / softcap_));
         if (tile) {
           vfloat added = load(tile + k * LANES + v * WIDTH);
-          live = both(live, less(masked, added));
+          live = both(live, negated(equal(added, masked)));  // a NaN is live: it must be heard of
           s = s + added;
           probe = fma(s, zero, probe);
         }

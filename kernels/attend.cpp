@@ -1,8 +1,10 @@
 // Compiled once for each instruction set: cut a call into tasks and hand them to threads.
 #include "attend.h"
 
+#include "backward.h"
 #include "chunks.h"
 #include "forward.h"
+#include "shares.h"
 #include "threads.h"
 
 namespace EYELINE_NAMESPACE {
@@ -56,11 +58,48 @@ static int either(const eyeline_call& c) {
   return c.entropy || c.top_k || c.received || c.pooled ? observe<T>(c) : forward<T>(c);
 }
 
+template <class T>
+static int backward(const eyeline_backward& g) {
+  const eyeline_call& c = g.call;
+  if (!c.batch || !c.heads) return EYELINE_OK;
+  const Line line = Line::of_keys(c);
+  const int threads = useful_threads(c);
+  const Shares shares(g, line, Backward<T>::rounds(c, line), threads);
+  if (!shares.fine()) return EYELINE_OUT_OF_MEMORY;
+  Tasks tasks(shares.count()), merging(shares.stretches());
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    Scratch& scratch = Scratch::of_this_thread();
+    Backward<T> work(g, line, !shares.apart(), scratch);
+    if (!work.fine()) tasks.stop(EYELINE_OUT_OF_MEMORY);
+    for (int64_t i; tasks.next(&i);)
+      if (!shares.each_line(i, [&](int64_t index, float* sums, const Side& side) {
+            return work.run(index, shares.part(i), shares.parts(), sums, side);
+          }))
+        tasks.stop(EYELINE_SPECIAL_VALUES);
+#pragma omp barrier
+    for (int64_t i; tasks.result() == EYELINE_OK && merging.next(&i);)
+      if (!shares.merge<T>(i)) merging.stop(EYELINE_SPECIAL_VALUES);
+    scratch.relax();
+  }
+  if (tasks.result() != EYELINE_OK) return tasks.result();
+  shares.merge_sides();
+  return merging.result();
+}
+
 int attend(const eyeline_call& c) {
   switch (c.dtype) {
     case EYELINE_FLOAT32: return either<Float32>(c);
     case EYELINE_BFLOAT16: return either<BFloat16>(c);
     default: return either<Float16>(c);
+  }
+}
+
+int attend_backward(const eyeline_backward& g) {
+  switch (g.call.dtype) {
+    case EYELINE_FLOAT32: return backward<Float32>(g);
+    case EYELINE_BFLOAT16: return backward<BFloat16>(g);
+    default: return backward<Float16>(g);
   }
 }
 

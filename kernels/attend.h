@@ -5,6 +5,7 @@
 #define EYELINE_DECLARE(name) \
   namespace name {            \
   int attend(const eyeline_call&); \
+  int attend_backward(const eyeline_backward&); \
   }
 EYELINE_DECLARE(generic)
 EYELINE_DECLARE(avx2)

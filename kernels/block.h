@@ -13,9 +13,15 @@ struct Line {
   int64_t fold;    // query heads in a line
   int64_t length;  // queries in a line
 
-  Line(const eyeline_call& c, bool may_fold) {
-    int64_t group = c.heads / c.kv_heads;
-    fold = may_fold && c.q_len < LANES ? group : 1;
+  Line(const eyeline_call& c, bool may_fold)
+      : Line(c, may_fold && c.q_len < LANES ? c.heads / c.kv_heads : 1) {}
+
+  // One line for each key/value head: all queries that its gradients come from.
+  static Line of_keys(const eyeline_call& c) { return Line(c, c.heads / c.kv_heads); }
+
+ private:
+  Line(const eyeline_call& c, int64_t heads_in_line) {
+    fold = heads_in_line;
     heads = c.heads / fold;
     count = c.batch * heads;
     length = c.q_len * fold;

@@ -11,6 +11,7 @@ struct Build {
   const char* name;
   bool (*runs_here)();
   int (*attend)(const eyeline_call&);
+  int (*attend_backward)(const eyeline_backward&);
 };
 
 // Best first.
@@ -21,21 +22,22 @@ const Build BUILDS[] = {
        return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
      },
-     avx512bf16::attend},
+     avx512bf16::attend, avx512bf16::attend_backward},
     {"avx512",
      [] {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
      },
-     avx512::attend},
+     avx512::attend, avx512::attend_backward},
     {"avx2",
      [] {
        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
               __builtin_cpu_supports("f16c");
      },
-     avx2::attend},
+     avx2::attend, avx2::attend_backward},
 #endif
-    {"generic", [] { return true; }, generic::attend},
+    {"generic", [] { return true; }, generic::attend,
+     generic::attend_backward},
 };
 
 const Build* choose() {
@@ -70,6 +72,14 @@ int check(const eyeline_call* c) {
   return EYELINE_OK;
 }
 
+int check(const eyeline_backward* g) {
+  if (!g || g->size != static_cast<int32_t>(sizeof *g)) return EYELINE_BAD_STRUCT;
+  const eyeline_call& c = g->call;
+  if (c.entropy || c.top_k || c.received || c.pooled) return EYELINE_BAD_ARGUMENT;
+  if (g->sinks_gradient && !c.sinks) return EYELINE_BAD_ARGUMENT;
+  return check(&c);
+}
+
 }  // namespace
 
 extern "C" {
@@ -82,11 +92,18 @@ EYELINE_EXPORT int eyeline_attend(const eyeline_call* call) {
   return build->attend(*call);
 }
 
+EYELINE_EXPORT int eyeline_attend_backward(const eyeline_backward* backward) {
+  const Build* build = chosen();
+  if (!build) return EYELINE_NO_SUCH_ISA;
+  const int code = check(backward);
+  return code == EYELINE_OK ? build->attend_backward(*backward) : code;
+}
+
 EYELINE_EXPORT const char* eyeline_error(int code) {
   switch (code) {
     case EYELINE_OK: return "no error";
     case EYELINE_SPECIAL_VALUES: return "met NaN, an infinity or an overflow";
-    case EYELINE_BAD_STRUCT: return "eyeline_call has the wrong size: header and library differ";
+    case EYELINE_BAD_STRUCT: return "a struct has the wrong size: header and library differ";
     case EYELINE_BAD_ARGUMENT: return "a shape, dtype or pointer makes no sense";
     case EYELINE_UNSUPPORTED: return "not supported by the kernels yet";
     case EYELINE_NO_SUCH_ISA: return "EYELINE_ISA names an instruction set that is not here";

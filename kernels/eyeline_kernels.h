@@ -83,7 +83,27 @@ typedef struct eyeline_call {
   int32_t pool_reduce;
 } eyeline_call;
 
+// Gradients of the output with respect to everything that went into it. Nothing but the inputs is
+// needed of the forward pass: maximum and sum of a row are found once more on the way.
+typedef struct eyeline_backward {
+  int32_t size;       // sizeof(eyeline_backward)
+  eyeline_call call;  // its results are not written, except row_max and row_sum if they are given
+
+  // All of the dtype of the query, the innermost stride 1. Strides: batch, head, position.
+  const void* output_gradient;  // any stride may be 0
+  int64_t output_gradient_stride[3];
+  void *query_gradient, *key_gradient, *value_gradient;
+  int64_t query_gradient_stride[3], key_gradient_stride[3], value_gradient_stride[3];
+
+  // What these hold is added to: hand in zeros. NULL = not wanted.
+  float* bias_gradient;
+  int64_t bias_gradient_stride[4];  // b, h, i, j; 0 sums over the dimension
+  float* diagonal_gradient;         // [heads][q_len + kv_len - 1], summed over the batch
+  float* sinks_gradient;            // [heads]
+} eyeline_backward;
+
 EYELINE_EXPORT int eyeline_attend(const eyeline_call* call);
+EYELINE_EXPORT int eyeline_attend_backward(const eyeline_backward* backward);
 EYELINE_EXPORT const char* eyeline_error(int code);
 // The instruction set in use ("avx512", ...), "" if EYELINE_ISA names one that is missing.
 EYELINE_EXPORT const char* eyeline_isa(void);

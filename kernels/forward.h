@@ -9,21 +9,17 @@
 // Milakov, Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691, algorithm 1.
 #pragma once
 #include "dropout.h"
-#include "finish.h"
 #include "microkernel.h"
-#include "rules.h"
+#include "online.h"
 #include "scratch.h"
-#include "sums.h"
 
 namespace EYELINE_NAMESPACE {
 
 constexpr int MOST_BLOCKS = 4;  // per task
 
-// What a block knows so far.
-struct Online {
+struct Walk : Online {
   float* query;   // [head_dim][LANES], scaled
   float* output;  // [value_dim, rounded up to ROWS][LANES], not yet divided by the sum
-  vfloat top[VECS], total[VECS];
   alignas(64) int hash[LANES];  // dropout's
 };
 
@@ -80,43 +76,24 @@ class Forward {
  private:
   static constexpr bool direct() { return sizeof(typename T::number) == sizeof(float); }
 
-  void begin_block(const Block& b, Online& s) {
+  void begin_block(const Block& b, Walk& s) {
     pack_query<T>(call_, b, s.query);
     if (dropout_.on()) dropout_.begin(b, s.hash);
     for (int64_t i = 0; i < width_ * LANES; i += WIDTH) store(s.output + i, splat(0.0f));
-    for (int v = 0; v < VECS; v++) {
-      s.top[v] = splat(-INFINITE);
-      s.total[v] = splat(0.0f);
-    }
+    s.begin();
   }
 
   // Keys [from, to) of the 64 that start at `packed`.
   template <int Vecs>
-  bool step(const Block& b, Online& s, int packed, int from, int to) {
+  bool step(const Block& b, Walk& s, int packed, int from, int to) {
     const int n = to - from;
     const Tile kind = rules_.prepare(b, from, n, tile_);
     if (kind == Tile::EMPTY) return true;
-    const bool plain = kind == Tile::FULL && !rules_.softcap() && from >= b.full_begin && to <= b.full_end;
-
     vfloat top[Vecs], shrink[Vecs];
     for (int v = 0; v < Vecs; v++) top[v] = s.top[v];
     score<Vecs>(b, s.query, packed, from, n, top);
-    if (!plain) {
-      for (int v = 0; v < Vecs; v++) top[v] = s.top[v];
-      const float* tile = kind == Tile::PARTIAL ? tile_ : nullptr;
-      if (!rules_.template apply<Vecs>(b, from, n, tile, scores_, top)) return false;
-    }
-    for (int v = 0; v < Vecs; v++) {
-      vfloat old = s.top[v];
-      s.top[v] = top[v];
-      top[v] = finite_or_zero(top[v]);
-      shrink[v] = exp_or_zero(old - top[v]);
-      s.total[v] = s.total[v] * shrink[v];
-    }
-    if (plain)
-      exponentiate<Vecs, true, false>(scores_, n, top, s.total, nullptr);
-    else
-      exponentiate<Vecs, false, false>(scores_, n, top, s.total, nullptr);
+    const float* tile = kind == Tile::PARTIAL ? tile_ : nullptr;
+    if (!s.template add<Vecs>(rules_, b, from, n, tile, scores_, top, shrink)) return false;
     if (dropout_.on()) dropout_.drop<Vecs>(s.hash, from, n, scores_);
     const float* value = values_ + (from - packed) * ROWS;
     output_keys<Vecs>(value, KEYS * ROWS, width_, scores_, n, s.output, shrink);
@@ -141,7 +118,7 @@ class Forward {
   Rules rules_;
   Dropout dropout_;
   int64_t width_;
-  Online state_[MOST_BLOCKS];
+  Walk state_[MOST_BLOCKS];
   float *scores_, *tile_, *values_, *keys_;
 };
 

@@ -1,11 +1,13 @@
-// The two products that everything is made of. Lanes are queries.
+// The products that everything is made of. Lanes are queries.
 //
-//   scores^T  [keys, queries]  = K [keys, d]        Q^T [d, queries]
-//   output^T  [width, queries] = V^T [width, keys]  P^T [keys, queries]
+//   scores^T  [keys, queries]  = K [keys, d]          Q^T [d, queries]
+//   output^T  [width, queries] = V^T [width, keys]    P^T [keys, queries]
+//   dV        [keys, width]    = P^T [keys, queries]  dO [queries, width]
 //
-// Both add up "one number of K or V, broadcast, times a vector of queries" in a register tile of
-// ROWS x Vecs vectors. K is read as it lies in memory, no key ever needs transposing; maximum, sum
-// and entropy of a query stay inside its lane, so that softmax needs no horizontal operation.
+// They add up "one number, broadcast, times a vector" in a register tile of ROWS x Vecs vectors.
+// In the first two the number is one of K or V and the vector one of queries: K is read as it lies in
+// memory, no key ever needs transposing; maximum, sum and entropy of a query stay inside its lane, so
+// that softmax needs no horizontal operation.
 #pragma once
 #include "simd.h"
 
@@ -113,6 +115,33 @@ inline void output_tile(const float* value, const float* weights, int64_t keys, 
     }
 }
 
+// sum += P^T dO, for ROWS keys and Vecs vectors of components: the product of the gradients.
+//
+//   weights  [ROWS][LANES]
+//   rows     [queries][stride]
+//   sum      [ROWS][width]
+template <int Vecs>
+inline void gradient_tile(const float* weights, int queries, const float* rows, int64_t stride,
+                          float* sum, int64_t width) {
+  vfloat acc[ROWS][Vecs];  // from 0, as above: LONGEST_SUM
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
+  for (int i = 0; i < queries; i++, rows += stride) {
+    const Trio<Vecs> x(rows);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) x.add_times(weights[r * LANES + i], acc[r]);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) {
+      float* at = sum + r * width + v * WIDTH;
+      store(at, load(at) + acc[r][v]);
+    }
+}
+
 // Not inlined, so that no constant of the caller competes for the registers of the tiles.
 
 // Scores of `keys` keys [ROWS at a time], and `top` raised to their maximum. `scores` has room for
@@ -134,6 +163,23 @@ template <int Vecs>
                                    const vfloat* shrink) {
   for (int64_t d = 0; d < width; d += ROWS, value += panel)
     output_tile<Vecs>(value, weights, keys, output + d * LANES, shrink);
+}
+
+// All components of the gradients of `keys` keys. `weights` has 0 in the rows that round the keys up
+// to ROWS, `sum` has room for them. `width` is a whole number of vectors.
+[[gnu::noinline]] inline void gradient_keys(const float* weights, int keys, int queries,
+                                            const float* rows, int64_t stride, float* sum,
+                                            int64_t width) {
+  const int64_t vecs = width / WIDTH, parts = ceil_div(vecs, VECS);
+  for (int64_t i = 0; i < parts; i++) {  // as even as whole vectors allow
+    const int64_t from = i * vecs / parts, here = (i + 1) * vecs / parts - from;
+    with_vecs(static_cast<int>(here), [&](auto count) {
+      for (int k = 0; k < keys; k += ROWS)
+        gradient_tile<decltype(count)::value>(weights + k * LANES, queries, rows + from * WIDTH,
+                                              stride, sum + k * width + from * WIDTH, width);
+      return true;
+    });
+  }
 }
 
 }  // namespace EYELINE_NAMESPACE

@@ -55,6 +55,15 @@ inline void rows_to_lanes(const typename T::number* const* row, int count, int64
   }
 }
 
+// Plain rows of floats, times factor: to[lane][d], filled up with zeros to whole vectors.
+template <class T>
+inline void gather_rows(const typename T::number* const* row, int count, int64_t width,
+                        float factor, int64_t stride, float* to) {
+  for (int lane = 0; lane < count; lane++, to += stride)
+    for (int64_t d = 0; d < width; d += WIDTH)
+      store(to + d, load_part<T>(row[lane] + d, width - d) * splat(factor));
+}
+
 // row[lane][d] = factor[lane] * lanes[d][lane]. False if any of it is not finite.
 template <class T>
 inline bool lanes_to_rows(const float* lanes, const vfloat* factor, int count, int64_t width,

@@ -37,9 +37,10 @@ class Rules {
   }
 
   // Turn scale * q·k into what softmax sees, -inf where masked, and raise `top` to the maximum.
-  // False if a live score is not finite.
+  // `slope`, if given, gets the derivative of softcap. False if a live score is not finite.
   template <int Vecs>
-  bool apply(const Block& b, int j, int n, const float* tile, float* scores, vfloat* top) const {
+  bool apply(const Block& b, int j, int n, const float* tile, float* scores, vfloat* top,
+             float* slope = nullptr) const {
     unsigned bad = 0;
     for (int v = 0; v < Vecs; v++) {
       const vint first = load(b.first + v * WIDTH), last = load(b.last + v * WIDTH);
@@ -49,7 +50,11 @@ class Rules {
         float* at = scores + k * LANES + v * WIDTH;
         vfloat s = load(at), probe = s * zero;  // NaN unless s is finite
         vmask live = both(less(splat(j + k), last), less(first, splat(j + k + 1)));
-        if (softcap_ != 0) s = splat(softcap_) * tanh(s * splat(1 / softcap_));
+        if (softcap_ != 0) {
+          const vfloat share = tanh(s * splat(1 / softcap_));
+          s = splat(softcap_) * share;
+          if (slope) store(slope + k * LANES + v * WIDTH, splat(1.0f) - share * share);
+        }
         if (tile) {
           vfloat added = load(tile + k * LANES + v * WIDTH);
           live = both(live, negated(equal(added, masked)));  // a NaN is live: it must be heard of

@@ -1,4 +1,4 @@
-// Working memory of a thread: kept between calls, so that small ones do not pay for allocation.
+// Aligned memory; working memory of a thread, kept between calls so that small ones do not pay for it.
 #pragma once
 #include <stdlib.h>
 
@@ -6,20 +6,23 @@
 
 namespace EYELINE_NAMESPACE {
 
+// Room for `count` floats, aligned to a cache line; NULL if there is none. Contents are garbage.
+inline float* aligned_floats(int64_t count) {
+  void* fresh = nullptr;
+  const int code = posix_memalign(&fresh, 64, static_cast<size_t>(count) * sizeof(float));
+  return code == 0 ? static_cast<float*>(fresh) : nullptr;
+}
+
 class Scratch {
  public:
   ~Scratch() { free(memory_); }
 
-  // Room for `count` floats, aligned to a cache line; NULL if there is none. Contents are garbage.
+  // The same for as long as nobody reserves more.
   float* reserve(int64_t count) {
     if (count > capacity_) {
       free(memory_);
-      memory_ = nullptr;
-      capacity_ = 0;
-      void* fresh = nullptr;
-      if (posix_memalign(&fresh, 64, static_cast<size_t>(count) * sizeof(float)) != 0) return nullptr;
-      memory_ = static_cast<float*>(fresh);
-      capacity_ = count;
+      memory_ = aligned_floats(count);
+      capacity_ = memory_ ? count : 0;
     }
     return memory_;
   }
@@ -42,18 +45,20 @@ class Scratch {
   int64_t capacity_ = 0;
 };
 
-// Cuts one reserved stretch into arrays.
+// Cuts one reserved stretch into arrays. Without memory it only finds out how much is needed.
 class Cutter {
  public:
-  explicit Cutter(float* memory) : next_(memory) {}
+  explicit Cutter(float* memory) : memory_(memory) {}
   float* take(int64_t count) {
-    float* here = next_;
-    next_ += round_up(count, 16);
+    float* here = memory_ ? memory_ + used_ : nullptr;
+    used_ += round_up(count, 16);
     return here;
   }
+  int64_t used() const { return used_; }
 
  private:
-  float* next_;
+  float* memory_;
+  int64_t used_ = 0;
 };
 
 }  // namespace EYELINE_NAMESPACE

@@ -1,0 +1,70 @@
+// The derivative of softmax, dS = P (dP - D) with D = sum over the keys of P dP, where P = e * norm
+// and e is what a walk over the keys has left in a panel [keys][LANES].
+//
+// D is summed from the very numbers that it is subtracted from, so that a row with a single live key
+// gets a gradient of exactly 0. With dropout, a dropped weight keeps its place in dS although it does
+// not reach the output: e is stored with its sign turned, and dP as 0.
+#pragma once
+#include "dropout.h"
+
+namespace EYELINE_NAMESPACE {
+
+// delta = delta * shrink + sum over the keys of e * dP.
+template <int Vecs>
+[[gnu::noinline]] void add_delta(const float* weights, const float* gradients, int keys,
+                                 const vfloat* shrink, vfloat* delta) {
+  vfloat sum[Vecs];
+  for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
+  for (int k = 0; k < keys; k++, weights += LANES, gradients += LANES)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++)
+      sum[v] = fma(load(weights + v * WIDTH), load(gradients + v * WIDTH), sum[v]);
+  for (int v = 0; v < Vecs; v++) delta[v] = fma(delta[v], shrink[v], sum[v]);
+}
+
+// Mark the weights of keys [j, j + keys) that are dropped, and take dP through dropout.
+template <int Vecs>
+[[gnu::noinline]] void drop_gradients(const Dropout& dropout, const int* hash, int j, int keys,
+                                      float* weights, float* gradients) {
+  const vfloat zero = splat(0.0f), scale = splat(dropout.scale());
+  for (int v = 0; v < Vecs; v++) {
+    const vint row = load(hash + v * WIDTH);
+    for (int k = 0; k < keys; k++) {
+      float* e = weights + k * LANES + v * WIDTH;
+      float* g = gradients + k * LANES + v * WIDTH;
+      const vmask dropped = dropout.dropped(row, j + k);
+      store(e, pick(dropped, zero - load(e), load(e)));
+      store(g, pick(dropped, zero, load(g) * scale));
+    }
+  }
+}
+
+// From e and dP: the weights that reached the output, and dS. Both get 0 in the rows that round the
+// keys up to ROWS.
+template <int Vecs, bool Dropped>
+[[gnu::noinline]] void differentiate(const float* weights, const float* gradients, int keys,
+                                     const vfloat* norm, const vfloat* delta, float scale,
+                                     float* applied, float* slopes) {
+  const vfloat zero = splat(0.0f);
+  for (int k = 0; k < keys; k++) {
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) {
+      const int64_t at = k * LANES + v * WIDTH;
+      vfloat e = load(weights + at), p = e * norm[v];
+      if (Dropped) {
+        store(applied + at, vmax(e, zero) * norm[v] * splat(scale));
+        p = vmax(p, zero - p);
+      } else {
+        store(applied + at, p);
+      }
+      store(slopes + at, p * (load(gradients + at) - delta[v]));
+    }
+  }
+  for (int k = keys; k % ROWS; k++)
+    for (int v = 0; v < Vecs; v++) {
+      store(applied + k * LANES + v * WIDTH, zero);
+      store(slopes + k * LANES + v * WIDTH, zero);
+    }
+}
+
+}  // namespace EYELINE_NAMESPACE

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from eyeline._types import Tile, TileBool, TileKind
 
@@ -134,6 +135,8 @@ class Or(Mask):
         return TileKind.EMPTY if both_empty else TileKind.PARTIAL
 
     def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        if is_compiling():
+            return None  # whether there is a gap depends on numbers
         sides = [side.row_limits(q_len, kv_len) for side in self._parts()]
         if None in sides:
             return None
@@ -167,6 +170,8 @@ class Not(Mask):
         return opposite.get(kind := self.mask.kind(tile), kind)
 
     def row_limits(self, q_len: int, kv_len: int) -> Limits | None:
+        if is_compiling():
+            return None  # which side the keys are on depends on numbers
         inner = self.mask.row_limits(q_len, kv_len)
         if inner is None:
             return None

@@ -8,7 +8,14 @@ import torch
 import _oracle
 import eyeline
 from eyeline._types import Tile
-from eyeline.biases import Alibi, RelativeBias, TensorBias, alibi_slopes, relative_bucket
+from eyeline.biases import (
+    Alibi,
+    Diagonals,
+    RelativeBias,
+    TensorBias,
+    alibi_slopes,
+    relative_bucket,
+)
 
 WHOLE = Tile.whole(1, 3, 9, 12)
 PART = Tile(slice(0, 1), slice(1, 3), slice(2, 7), slice(5, 12))
@@ -41,8 +48,9 @@ def test_alibi_slopes_are_the_papers():
 
 def biases_with_truth(offset=3):
     slopes, table = torch.rand(3).double(), torch.randn(8, 3).double()
-    values = torch.randn(3, 1, 12).double()
+    values, diagonals = torch.randn(3, 1, 12).double(), torch.randn(3, 9 + 12 - 1).double()
     shape = WHOLE.shape
+    i, j = torch.arange(9)[:, None], torch.arange(12)
     how = {"bidirectional": True, "max_distance": 10, "offset": offset}
     left = how | {"bidirectional": False}
     return [
@@ -50,10 +58,11 @@ def biases_with_truth(offset=3):
         (RelativeBias(table, **how), _oracle.relative(table, shape, **how)),
         (RelativeBias(table, **left), _oracle.relative(table, shape, **left)),
         (TensorBias(values), values.expand(shape)),
+        (Diagonals(diagonals, 9), diagonals[:, j - i + 8][None]),
     ]
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("offset", [0, 3, -2])
 def test_every_tile_equals_the_written_out_matrix(number, offset):
     bias, truth = biases_with_truth(offset)[number]
@@ -66,7 +75,20 @@ def test_every_tile_equals_the_written_out_matrix(number, offset):
     torch.testing.assert_close(doubled.tile(PART).expand(PART.shape), 2 * truth[PART])
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("offset", [0, 3, -2])
+@pytest.mark.parametrize("lengths", [(9, 12), (9, 1), (1, 12), (1, 1)])
+def test_diagonals_are_the_matrix_read_along_its_edge(number, offset, lengths):
+    bias, truth = biases_with_truth(offset)[number]
+    matrix = truth[0, :, : lengths[0], : lengths[1]]
+    edge = torch.cat([matrix[:, :, 0].flip(-1), matrix[:, 0, 1:]], -1)
+    torch.testing.assert_close(bias.diagonals(*lengths), edge)
+    again = Diagonals(edge, lengths[0]).tile(Tile.whole(1, 3, *lengths))
+    torch.testing.assert_close(again[0], matrix)
+    assert bias.diagonals(0, 0).shape == (3, 0)
+
+
+@pytest.mark.parametrize("number", range(5))
 def test_collect_is_the_gradient_of_tile(number):
     bias, _ = biases_with_truth()[number]
     leaf = bias.parameter.clone().requires_grad_()
@@ -80,7 +102,7 @@ def test_collect_is_the_gradient_of_tile(number):
     torch.testing.assert_close(gradient, 2 * leaf.grad)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 @pytest.mark.usefixtures("tiny_panels")
 def test_gradients_of_the_parameter_in_attention(impl, number):
     bias, _ = biases_with_truth()[number]
@@ -130,6 +152,8 @@ def test_length_zero(impl, kind, lengths):
         (lambda: Alibi(torch.ones(4)).check(1, 2, 3, 3), "4 slopes, attention 2 heads"),
         (lambda: RelativeBias(torch.ones(8, 4)).check(1, 2, 3, 3), "4 heads, the attention 2"),
         (lambda: TensorBias(torch.ones(4, 3)).check(1, 2, 3, 3), "does not broadcast"),
+        (lambda: Diagonals(torch.ones(2, 5), 3).check(1, 2, 3, 4), r"\[2, 5\] should be \[2, 6\]"),
+        (lambda: Diagonals(torch.ones(2, 6), 4).check(1, 2, 3, 4), "diagonals"),
     ],
 )
 def test_errors_say_what_was_expected(make, message):
@@ -144,4 +168,5 @@ def test_biases_introduce_themselves():
         "RelativeBias(8 buckets)",
         "RelativeBias(8 buckets)",
         "bias([1, 3, 1, 12])",
+        "diagonals([3, 20])",
     ]

@@ -18,7 +18,7 @@ __all__ = ["DTYPES", "WIDEST", "Call", "Library", "library"]
 _NAME = {"darwin": "libeyeline_kernels.dylib", "win32": "eyeline_kernels.dll"}.get(
     sys.platform, "libeyeline_kernels.so"
 )
-OK, SPECIAL_VALUES = 0, 1
+OK, SPECIAL_VALUES, BAD_STRUCT = 0, 1, 2
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 WIDEST = 256
 """The most numbers that a head's query, key or value may have."""
@@ -88,6 +88,9 @@ class Library:
         self._error.argtypes, self._error.restype = [ctypes.c_int], ctypes.c_char_p
         handle.eyeline_isa.restype = ctypes.c_char_p
         self.isa: str = handle.eyeline_isa().decode()
+        nothing = Call(size=ctypes.sizeof(Call), threads=1)
+        if self._attend(ctypes.byref(nothing)) == BAD_STRUCT:
+            raise OSError("they belong to another version of eyeline")
 
     def attend(self, call: Call) -> bool:
         """Run a call.

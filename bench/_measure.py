@@ -15,16 +15,29 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 
 
-def interleaved(cases: dict[str, Callable[[], object]], rounds: int = 9) -> dict[str, list[float]]:
-    """Seconds of each case, the cases taking turns; one round before is not counted."""
-    for run in cases.values():
+def interleaved(
+    cases: dict[str, Callable[[], object]], rounds: int = 9, at_least: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds of each case, the cases taking turns; one round before is not counted.
+
+    Args:
+        cases: What to run.
+        rounds: How often.
+        at_least: Seconds that a turn lasts: short cases run several times in it.
+    """
+    repeats = {}
+    for name, run in cases.items():
         run()
+        start = time.perf_counter()
+        run()
+        repeats[name] = max(int(at_least / (time.perf_counter() - start)), 1)
     times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, run in cases.items():
             start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
+            for _ in range(repeats[name]):
+                run()
+            times[name].append((time.perf_counter() - start) / repeats[name])
     return times
 
 

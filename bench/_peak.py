@@ -1,0 +1,60 @@
+"""The machine at its best: what shares of the peak are shares of."""
+
+import ctypes
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from bench._measure import interleaved
+
+ROUNDS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Measured limits of `torch.get_num_threads()` threads.
+
+    Attributes:
+        float32: Operations per second of fused multiply-adds that wait for nothing.
+        bandwidth: Bytes per second when reading memory.
+    """
+
+    float32: float
+    bandwidth: float
+
+    @staticmethod
+    def measured() -> "Machine":
+        """Measure now, best of several."""
+        threads = torch.get_num_threads()
+        spin = _compiled()
+        numbers = torch.ones(2**26)  # 256 MB: far more than any cache
+        runs = {"spin": lambda: spin(threads, ROUNDS), "read": lambda: numbers.sum()}
+        best = {name: min(times) for name, times in interleaved(runs, rounds=9).items()}
+        return Machine(spin(threads, ROUNDS) / best["spin"], numbers.nbytes / best["read"])
+
+    def flops(self, dtype: torch.dtype) -> float:
+        """The peak for products of a dtype; twice for bfloat16 where the CPU multiplies pairs."""
+        pairs = dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()
+        return self.float32 * (2 if pairs else 1)
+
+    def as_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"peak {self.float32 / 1e9:.0f} GF/s float32, {self.bandwidth / 1e9:.1f} GB/s read"
+
+
+def _compiled() -> Callable[[int, int], float]:
+    source = Path(__file__).with_name("peak.cpp")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "peak.so"
+        command = ["c++", "-O3", "-march=native", "-fopenmp", "-ffp-contract=fast", "-shared"]
+        subprocess.run([*command, "-fPIC", str(source), "-o", str(library)], check=True)
+        spin = ctypes.CDLL(str(library)).spin
+    spin.argtypes, spin.restype = [ctypes.c_int, ctypes.c_long], ctypes.c_double
+    return spin

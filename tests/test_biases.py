@@ -88,6 +88,15 @@ def test_diagonals_are_the_matrix_read_along_its_edge(number, offset, lengths):
     assert bias.diagonals(0, 0).shape == (3, 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_slopes_in_half_precision_are_multiplied_in_float32(dtype):
+    slopes, far = torch.tensor([0.7, 0.01]).to(dtype), Tile.whole(1, 2, 3, 1001)
+    exact = _oracle.alibi(slopes, far.shape)
+    torch.testing.assert_close(Alibi(slopes).tile(far).double(), exact, atol=1e-4, rtol=1e-6)
+    edge = Alibi(slopes).diagonals(1, 1001).double()
+    torch.testing.assert_close(edge, exact[0, :, 0], atol=1e-4, rtol=1e-6)
+
+
 @pytest.mark.parametrize("number", range(5))
 def test_collect_is_the_gradient_of_tile(number):
     bias, _ = biases_with_truth()[number]

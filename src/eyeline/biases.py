@@ -170,11 +170,10 @@ class Alibi(DiagonalBias):
         return self.slopes
 
     def tile(self, tile: Tile) -> TileFloat:
-        distances = self._distances(tile, self.slopes)
-        return _toeplitz(-self.slopes[tile.heads, None] * distances, tile)
+        return _toeplitz(self._along(tile)[tile.heads], tile)
 
     def diagonals(self, q_len: int, kv_len: int) -> Tensor:
-        return -self.slopes[:, None] * self._distances(_all_cells(q_len, kv_len), self.slopes)
+        return self._along(_all_cells(q_len, kv_len))
 
     def collect(self, gradient: Tensor, scores_gradient: Tensor, tile: Tile) -> None:
         by_distance = _sum_diagonals(scores_gradient)
@@ -190,6 +189,11 @@ class Alibi(DiagonalBias):
         if self.slopes.numel() != num_heads:
             raise ValueError(f"Alibi has {self.slopes.numel()} slopes, attention {num_heads} heads")
         super().check(batch, num_heads, q_len, kv_len)
+
+    def _along(self, tile: Tile) -> Tensor:
+        # half precision cannot count to 300, and would round the product too
+        slopes = self.slopes.to(torch.promote_types(self.slopes.dtype, torch.float32))
+        return -slopes[:, None] * self._distances(tile, slopes)
 
     def _distances(self, tile: Tile, like: Tensor) -> Tensor:
         return _relative_positions(tile, self.offset, like.device).abs().to(like.dtype)

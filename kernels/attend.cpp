@@ -3,16 +3,46 @@
 
 #include "backward.h"
 #include "chunks.h"
+#include "decode.h"
 #include "forward.h"
 #include "shares.h"
 #include "threads.h"
 
 namespace EYELINE_NAMESPACE {
 
+// Few queries: keys are cut into parts, so that each thread has some.
+template <class T>
+static int decode(const eyeline_call& c, const Line& line, int threads) {
+  const int64_t wanted = threads == 1 ? 1 : ceil_div(4 * threads, line.count);
+  const int64_t keys = round_up(ceil_div(c.kv_len, least(wanted, ceil_div(c.kv_len, 256))), KEYS);
+  const int64_t parts = ceil_div(c.kv_len, keys), each = Decode<T>::part_floats(c);
+  const size_t room = static_cast<size_t>(line.count * parts * each) * sizeof(float);
+  float* left = static_cast<float*>(malloc(room));
+  if (!left) return EYELINE_OUT_OF_MEMORY;
+  Tasks tasks(line.count * parts), joining(line.count);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    Scratch& scratch = Scratch::of_this_thread();
+    Decode<T> work(c, line, scratch);
+    for (int64_t i; tasks.next(&i);) {
+      const int64_t begin = i % parts * keys;
+      if (!work.run(i / parts, begin, least(begin + keys, c.kv_len), left + i * each))
+        tasks.stop(EYELINE_SPECIAL_VALUES);
+    }
+#pragma omp barrier
+    for (int64_t i; tasks.result() == EYELINE_OK && joining.next(&i);)
+      if (!work.join(i, parts, left + i * parts * each)) joining.stop(EYELINE_SPECIAL_VALUES);
+    scratch.relax();
+  }
+  free(left);
+  return tasks.result() == EYELINE_OK ? joining.result() : tasks.result();
+}
+
 template <class T>
 static int forward(const eyeline_call& c) {
   const Line line(c, true);
   const int threads = useful_threads(c);
+  if (Decode<T>::suits(c, line)) return decode<T>(c, line, threads);
   // Large tasks share packed values, small ones share the work
   int64_t queries = MOST_BLOCKS * LANES;
   while (queries > LANES && line.count * ceil_div(line.length, queries) < 6 * threads) queries /= 2;

@@ -72,7 +72,6 @@ class Rules {
     return bad == 0;
   }
 
- private:
   // A stretch of one row: bias + diagonal, -inf where masked. Lanes past `n` mean nothing.
   vfloat row_part(const Block& b, int lane, int j, int n) const {
     const eyeline_call& c = call_;
@@ -91,6 +90,9 @@ class Rules {
     return x;
   }
 
+  vfloat cap(vfloat s) const { return splat(softcap_) * tanh(s * splat(1 / softcap_)); }
+
+ private:
   static vfloat strided(const float* at, int64_t stride, int n) {
     if (stride == 1) return load_part<Float32>(at, n);
     if (stride == 0) return splat(*at);

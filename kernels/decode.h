@@ -1,0 +1,269 @@
+// A few queries against many keys: one new token and its cache.
+//
+// Lanes that are queries would mostly be empty here. Instead they are components: K and V are read
+// as they lie in memory, each number once for all query heads of the group. Keys are cut into parts
+// so that every thread has some; (maximum, sum, output) of the parts are joined at the end.
+//
+// Dao et al. 2023, "Flash-Decoding". Differs: nothing is written but one row per part and query.
+#pragma once
+#include "online.h"
+#include "scratch.h"
+
+namespace EYELINE_NAMESPACE {
+
+constexpr int MOST_ROWS = WIDTH / 2;  // from here on lanes are better used as queries
+
+template <class T>
+class Decode {
+ public:
+  using number = typename T::number;
+
+  // Whether this is the better way. (Dropout's hash runs along queries.)
+  static bool suits(const eyeline_call& c, const Line& line) {
+    return line.length <= MOST_ROWS && c.kv_len > 0 && c.output && c.dropout_threshold == 0;
+  }
+
+  // How many floats a part leaves behind.
+  static int64_t part_floats(const eyeline_call& c) {
+    return MOST_ROWS * (2 + round_up(c.value_dim, WIDTH));
+  }
+
+  Decode(const eyeline_call& c, const Line& line, Scratch& scratch)
+      : call_(c), line_(line), rules_(c),
+        query_width_(round_up(c.head_dim, WIDTH)), value_width_(round_up(c.value_dim, WIDTH)) {
+    const int64_t turned = round_up(c.value_dim, ROWS) * LANES;
+    Cutter cut(scratch.reserve(MOST_ROWS * (query_width_ + KEYS) + WIDTH * WIDTH * MOST_ROWS + turned + 64));
+    query_ = cut.take(MOST_ROWS * query_width_);
+    scores_ = cut.take(MOST_ROWS * KEYS);
+    products_ = cut.take(MOST_ROWS * WIDTH * WIDTH);
+    turned_ = cut.take(turned);
+  }
+
+  // Keys [begin, end) of a line into `part`: maxima [MOST_ROWS], sums [MOST_ROWS], outputs. False if
+  // a live score is not finite.
+  bool run(int64_t index, int64_t begin, int64_t end, float* part) {
+    block_.fill(call_, line_, index, 0, line_.length);
+    const number* row[LANES];
+    for (int r = 0; r < block_.count; r++) row[r] = query_row<T>(call_, block_, r);
+    gather_rows<T>(row, block_.count, call_.head_dim, call_.scale, query_width_, query_);
+    for (int64_t i = block_.count * KEYS; i < MOST_ROWS * KEYS; i++) scores_[i] = 0;
+    top_ = part;
+    total_ = part + MOST_ROWS;
+    output_ = part + 2 * MOST_ROWS;
+    for (int r = 0; r < MOST_ROWS; r++) {
+      top_[r] = -INFINITE;
+      total_[r] = 0;
+    }
+    for (int64_t i = 0; i < block_.count * value_width_; i += WIDTH) store(output_ + i, splat(0.0f));
+    const int from = most(static_cast<int>(begin), block_.begin);
+    const int to = least(static_cast<int>(end), block_.end);
+    switch (block_.count) {
+      case 1: return walk<1>(from, to);
+      case 2: return walk<2>(from, to);
+      case 3: return walk<3>(from, to);
+      case 4: return walk<4>(from, to);
+      default: return walk<MOST_ROWS>(from, to);
+    }
+  }
+
+  // Join the parts of a line and write its output. False if something is not finite.
+  bool join(int64_t index, int64_t parts, const float* first) {
+    block_.fill(call_, line_, index, 0, line_.length);
+    const int64_t each = part_floats(call_);
+    alignas(64) float top[LANES], total[LANES] = {};
+    for (int64_t i = 0; i < round_up(call_.value_dim, ROWS) * LANES; i += WIDTH)
+      store(turned_ + i, splat(0.0f));
+    for (int lane = 0; lane < LANES; lane++) top[lane] = -INFINITE;
+    for (int r = 0; r < block_.count; r++) {
+      for (int64_t p = 0; p < parts; p++) top[r] = most(top[r], first[p * each + r]);
+      if (top[r] == -INFINITE) continue;
+      for (int64_t p = 0; p < parts; p++) {
+        const float* part = first + p * each;
+        const float share = one_exp(part[r] - top[r]);
+        total[r] += part[MOST_ROWS + r] * share;
+        const float* output = part + 2 * MOST_ROWS + r * value_width_;
+        for (int64_t d = 0; d < call_.value_dim; d++) turned_[d * LANES + r] += output[d] * share;
+      }
+    }
+    vfloat tops[VECS], totals[VECS];
+    for (int v = 0; v < VECS; v++) {
+      tops[v] = load(top + v * WIDTH);
+      totals[v] = load(total + v * WIDTH);
+    }
+    return finish<T>(call_, block_, tops, totals, turned_, 1);
+  }
+
+ private:
+  alignas(64) static constexpr int NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+  static float one_exp(float x) {
+    alignas(64) float lanes[WIDTH];
+    store(lanes, exp_or_zero(splat(x)));
+    return lanes[0];
+  }
+
+  template <int Rows>
+  bool walk(int from, int to) {
+    for (int j = from; j < to; j += KEYS) {
+      const int n = least(KEYS, to - j);
+      score<Rows>(j, n);
+      const bool plain = !rules_.additive() && !rules_.softcap() && n % WIDTH == 0 &&
+                         j >= block_.full_begin && j + n <= block_.full_end;
+      for (int r = 0; r < block_.count; r++) {
+        float* scores = scores_ + r * KEYS;
+        if (!plain && !apply(r, j, n, scores)) return false;
+        const float shrink = weigh(r, round_up(n, WIDTH), plain, scores);
+        if (shrink == 1) continue;
+        float* output = output_ + r * value_width_;
+        for (int64_t d = 0; d < value_width_; d += WIDTH)
+          store(output + d, load(output + d) * splat(shrink));
+      }
+      add_values<Rows>(j, n);
+    }
+    return true;
+  }
+
+  // scores[row][key] = q . k. Rows past the last one repeat it: they cost less than another loop.
+  template <int Rows>
+  void score(int j, int n) {
+    constexpr int AT_ONCE = Rows == 1 && WIDTH >= 8 ? 8 : Rows <= 4 ? 4 : 2;  // Rows sums each
+    const number* key = key_row<T>(call_, block_, j);
+    const int64_t stride = call_.key_stride[2], width = call_.head_dim;
+    const float* query[Rows];
+    for (int r = 0; r < Rows; r++) query[r] = query_ + least(r, block_.count - 1) * query_width_;
+    for (int k = 0; k < n; k += WIDTH) {
+      for (int first = 0; first < WIDTH; first += AT_ONCE) {
+        const number* at[AT_ONCE];
+        vfloat sum[AT_ONCE][Rows];
+#pragma GCC unroll 8
+        for (int i = 0; i < AT_ONCE; i++) {
+          at[i] = key + least(k + first + i, n - 1) * stride;
+#pragma GCC unroll 8
+          for (int r = 0; r < Rows; r++) sum[i][r] = splat(0.0f);
+        }
+        int64_t d = 0;
+        for (; d + WIDTH <= width; d += WIDTH) {
+#pragma GCC unroll 8
+          for (int i = 0; i < AT_ONCE; i++) {
+            const vfloat x = T::load(at[i] + d);
+#pragma GCC unroll 8
+            for (int r = 0; r < Rows; r++) sum[i][r] = fma(x, load(query[r] + d), sum[i][r]);
+          }
+        }
+        if (d < width)
+          for (int i = 0; i < AT_ONCE; i++) {
+            const vfloat x = load_part<T>(at[i] + d, width - d);
+            for (int r = 0; r < Rows; r++) sum[i][r] = fma(x, load(query[r] + d), sum[i][r]);
+          }
+#pragma GCC unroll 8
+        for (int i = 0; i < AT_ONCE; i++)
+#pragma GCC unroll 8
+          for (int r = 0; r < Rows; r++)
+            store(products_ + (r * WIDTH + first + i) * WIDTH, sum[i][r]);
+      }
+      for (int r = 0; r < block_.count; r++) {
+        vfloat x[WIDTH];
+        for (int i = 0; i < WIDTH; i++) x[i] = load(products_ + (r * WIDTH + i) * WIDTH);
+        transpose(x);
+        for (int half = WIDTH / 2; half; half /= 2)  // pairs of pairs: it rounds less
+          for (int i = 0; i < half; i++) x[i] = x[i] + x[i + half];
+        store(scores_ + r * KEYS + k, x[0]);
+      }
+    }
+  }
+
+  // What stands between q . k and softmax, -inf where masked. False if a live score is not finite.
+  bool apply(int r, int j, int n, float* scores) const {
+    const vfloat masked = splat(-INFINITE), zero = splat(0.0f);
+    const vint first = splat(block_.first[r]), last = splat(least(block_.last[r], j + n));
+    vfloat spoiled = zero;
+    for (int k = 0; k < n; k += WIDTH) {
+      const vint key = plus(splat(j + k), load(NUMBERS));
+      vfloat s = load(scores + k), probe = s * zero;
+      vmask live = both(less(key, last), negated(less(key, first)));
+      if (rules_.softcap()) s = rules_.cap(s);
+      if (rules_.additive()) {
+        const vfloat added = rules_.row_part(block_, r, j + k, least(WIDTH, n - k));
+        live = both(live, negated(equal(added, masked)));
+        s = s + added;
+        probe = fma(s, zero, probe);
+      }
+      spoiled = spoiled + pick(live, probe, zero);
+      store(scores + k, pick(live, s, masked));
+    }
+    return (bits(negated(equal(spoiled, zero))) & ((1u << WIDTH) - 1)) == 0;
+  }
+
+  // Scores to exponentials; returns what must be done to everything summed so far.
+  float weigh(int r, int64_t n, bool plain, float* scores) {
+    vfloat highest = splat(top_[r]);
+    for (int64_t k = 0; k < n; k += WIDTH) highest = vmax(highest, load(scores + k));
+    alignas(64) float lanes[WIDTH];
+    store(lanes, highest);
+    float top = lanes[0];
+    for (int i = 1; i < WIDTH; i++) top = lanes[i] > top ? lanes[i] : top;
+    const float base = top == -INFINITE ? 0.0f : top;
+    const float shrink = top == top_[r] ? 1.0f : one_exp(top_[r] - base);
+    vfloat sum = splat(0.0f);
+    for (int64_t k = 0; k < n; k += WIDTH) {
+      const vfloat x = load(scores + k) - splat(base);
+      const vfloat e = plain ? exp_live(x) : exp_or_zero(x);
+      store(scores + k, e);
+      sum = sum + e;
+    }
+    store(lanes, sum);
+    float total = 0;
+    for (int i = 0; i < WIDTH; i++) total += lanes[i];
+    top_[r] = top;
+    total_[r] = total_[r] * shrink + total;
+    return shrink;
+  }
+
+  // output[row] += sum of weight * value.
+  template <int Rows>
+  void add_values(int j, int n) {
+    constexpr int CHUNK = Rows == 1 ? 8 : Rows == 2 ? 4 : Rows <= 4 ? 4 : 2;
+    const number* value = value_row<T>(call_, block_, j);
+    const int64_t stride = call_.value_stride[2], width = call_.value_dim;
+    int64_t d = 0;
+    for (; d + CHUNK * WIDTH <= width; d += CHUNK * WIDTH)
+      add_chunk<Rows, CHUNK>(value + d, stride, n, d, CHUNK * WIDTH);
+    for (; d < width; d += WIDTH) add_chunk<Rows, 1>(value + d, stride, n, d, width - d);
+  }
+
+  template <int Rows, int Chunk>
+  void add_chunk(const number* value, int64_t stride, int n, int64_t d, int64_t width) {
+    vfloat sum[Rows][Chunk];
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 8
+      for (int c = 0; c < Chunk; c++) sum[r][c] = splat(0.0f);
+    for (int k = 0; k < n; k++, value += stride) {
+      vfloat x[Chunk];
+#pragma GCC unroll 8
+      for (int c = 0; c < Chunk; c++)
+        x[c] = Chunk > 1 ? T::load(value + c * WIDTH) : load_part<T>(value, width);
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; r++) {
+        const vfloat weight = splat(scores_[r * KEYS + k]);
+#pragma GCC unroll 8
+        for (int c = 0; c < Chunk; c++) sum[r][c] = fma(weight, x[c], sum[r][c]);
+      }
+    }
+    for (int r = 0; r < least(Rows, block_.count); r++)
+      for (int c = 0; c < Chunk; c++) {
+        float* at = output_ + r * value_width_ + d + c * WIDTH;
+        store(at, load(at) + sum[r][c]);
+      }
+  }
+
+  const eyeline_call& call_;
+  const Line& line_;
+  Rules rules_;
+  int64_t query_width_, value_width_;
+  Block block_;
+  float *query_, *scores_, *products_, *turned_;
+  float *top_ = nullptr, *total_ = nullptr, *output_ = nullptr;
+};
+
+}  // namespace EYELINE_NAMESPACE

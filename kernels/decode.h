@@ -141,6 +141,8 @@ class Decode {
 #pragma GCC unroll 8
           for (int r = 0; r < Rows; r++) sum[i][r] = splat(0.0f);
         }
+        const int64_t here = j + k + first;
+        fetch_ahead(value_row<T>(call_, block_, here), call_.value_stride[2], AT_ONCE, here, call_.value_dim);
         int64_t d = 0;
         for (; d + WIDTH <= width; d += WIDTH) {
 #pragma GCC unroll 8
@@ -219,6 +221,13 @@ class Decode {
     return shrink;
   }
 
+  // Memory answers late, and its own guesses end at a page: ask for what comes next.
+  void fetch_ahead(const number* from, int64_t stride, int rows, int64_t j, int64_t width) const {
+    constexpr int64_t LINE = 64 / sizeof(number);
+    for (int i = 0; i < rows && j + i < call_.kv_len; i++)
+      for (int64_t d = 0; d < width; d += LINE) __builtin_prefetch(from + i * stride + d, 0, 2);
+  }
+
   // output[row] += sum of weight * value.
   template <int Rows>
   void add_values(int j, int n) {
@@ -227,18 +236,20 @@ class Decode {
     const int64_t stride = call_.value_stride[2], width = call_.value_dim;
     int64_t d = 0;
     for (; d + CHUNK * WIDTH <= width; d += CHUNK * WIDTH)
-      add_chunk<Rows, CHUNK>(value + d, stride, n, d, CHUNK * WIDTH);
-    for (; d < width; d += WIDTH) add_chunk<Rows, 1>(value + d, stride, n, d, width - d);
+      add_chunk<Rows, CHUNK>(value + d, stride, j, n, d, CHUNK * WIDTH);
+    for (; d < width; d += WIDTH) add_chunk<Rows, 1>(value + d, stride, j, n, d, width - d);
   }
 
   template <int Rows, int Chunk>
-  void add_chunk(const number* value, int64_t stride, int n, int64_t d, int64_t width) {
+  void add_chunk(const number* value, int64_t stride, int j, int n, int64_t d, int64_t width) {
     vfloat sum[Rows][Chunk];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 8
       for (int c = 0; c < Chunk; c++) sum[r][c] = splat(0.0f);
     for (int k = 0; k < n; k++, value += stride) {
+      const int64_t next = j + KEYS + k;
+      if (d == 0) fetch_ahead(key_row<T>(call_, block_, next), 0, 1, next, call_.head_dim);
       vfloat x[Chunk];
 #pragma GCC unroll 8
       for (int c = 0; c < Chunk; c++)

@@ -1,6 +1,7 @@
 """Known-wrong attentions, planted one by one in a copy of the source: do the tests notice?
 
     python bench/mutation.py [--jobs 2] [--only NAME] [--timeout 180] [--source src/eyeline]
+    python bench/mutation.py --kernels        the mistakes in the C++ sources: each is compiled
 
 Each mutant replaces one piece of text that must occur exactly once. First the source as it is must
 pass. Then one line per mutant: the test that caught it, or SURVIVED. Exit status 1 if any survives.
@@ -21,13 +22,37 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["reference", "top_k", "strips", "statistics", "dropout", "hazards", "windows", "tiling"]
+KERNEL_CALLERS = ["native_rules", "native_library", "native_quick", "native", "native_ops"]
 TESTS = [  # the quickest first
     "tests/masks",
-    *[f"tests/impl/test_{name}.py" for name in QUICK],
+    *[f"tests/impl/test_{name}.py" for name in [*QUICK, "complete", *KERNEL_CALLERS]],
     *["tests/test_functional.py", "tests/test_special_values.py", "tests/test_biases.py"],
     *["tests/impl/test_tiled_backward.py", "tests/impl/test_tiled.py", "tests/test_maps.py"],
     *["tests/impl/test_tiled_measure.py", "tests/test_contract.py", "tests/test_properties.py"],
 ]
+KERNEL_TESTS = [
+    *[f"tests/impl/test_{name}.py" for name in ["native_quick", "native", "native_library"]],
+    *["tests/test_contract.py", "tests/test_special_values.py", "tests/impl/test_dropout.py"],
+]
+COMPILE = "-std=c++17 -O2 -fPIC -shared -fopenmp -fvisibility=hidden -fno-math-errno -w".split()
+"""One instruction set is enough: the vectors differ, the sources that use them do not."""
+
+ONLY_THE_COPY = """\
+import os
+import sys
+from importlib.machinery import PathFinder
+
+
+class Copy:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "eyeline":
+            return PathFinder.find_spec(name, path or [os.path.dirname(__file__)])
+
+
+sys.meta_path.insert(0, Copy)
+"""
+"""`sitecustomize.py` of the copy: an editable install has a finder that precedes PYTHONPATH."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +64,14 @@ class Mutant:
     old: str
     new: str
 
-    def plant(self, package: Path) -> None:
-        """Make the mistake in a copy of the package."""
-        path = package / self.file
+    @property
+    def needs_kernels(self) -> bool:
+        """Whether only tests of the kernels can notice it."""
+        return "native" in self.file
+
+    def plant(self, folder: Path) -> None:
+        """Make the mistake in a copy of the package, or of the kernels."""
+        path = folder / self.file
         text = path.read_text()
         self.check(text)
         path.write_text(text.replace(self.old, self.new))
@@ -56,6 +86,8 @@ class Mutant:
 BAND, RULES, BASE = "masks/rules.py", "masks/rules.py", "masks/base.py"
 REFERENCE, TILED, BACKWARD = "impl/reference.py", "impl/tiled.py", "impl/_tiled_backward.py"
 MEASURE, TILING, SCORES = "impl/_tiled_measure.py", "impl/_tiling.py", "impl/_scores.py"
+NATIVE, LOWER, LIBRARY = "impl/native.py", "impl/_native_rules.py", "impl/_native_library.py"
+QUICKLY, RUN, OPERANDS = "impl/_native_quick.py", "impl/_native_run.py", "impl/_native_operands.py"
 MUTANTS = [
     # masks
     Mutant("causal_off_by_one", BAND, "allowed &= col <= row + self.right", "allowed &= col < row + self.right"),
@@ -72,6 +104,77 @@ MUTANTS = [
     Mutant("and_is_or", BASE, "return self.left.tile(tile, device) & self", "return self.left.tile(tile, device) | self"),
     Mutant("not_forgotten_in_part", BASE, "return Not(self.mask.part(batch, heads))", "return self.mask.part(batch, heads)"),
     Mutant("predicate_part_head", RULES, "mask_mod(b + b0, h + h0, q, k)", "mask_mod(b + b0, h, q, k)"),
+    # what is said of whole rows
+    Mutant("band_limits_left", BAND, "first if self.left is None else position - self.left", "first if self.left is None else position - self.left + 1"),
+    Mutant("band_limits_right", BAND, "position + self.right + 1", "position + self.right"),
+    Mutant("band_limits_offset", BAND, "position = torch.arange(q_len)[None] + self.offset", "position = torch.arange(q_len)[None]"),
+    Mutant("keys_limits_despite_gaps", RULES, "(first, first + count) if torch.equal(run, self.keep) else None", "(first, first + count)"),
+    Mutant("keys_limits_never", RULES, "(first, first + count) if torch.equal(run, self.keep) else None", "None"),
+    Mutant("documents_limits_unsorted", RULES, "bool((self.key_ids[:, 1:] < self.key_ids[:, :-1]).any())", "False"),
+    Mutant("documents_limits_wrap", RULES, "(self.key_ids[:, 1:] < self.key_ids[:, :-1])", "(self.key_ids.diff(dim=-1) < 0)"),
+    Mutant("documents_limits_strict", RULES, "torch.searchsorted(key_ids, ids, right=True)", "torch.searchsorted(key_ids, ids + 1, right=True)"),
+    Mutant("documents_limits_in_compiled", RULES, "if is_compiling() or bool((self", "if bool((self"),
+    Mutant("and_limits_widest", BASE, "torch.maximum(left[0], right[0]), torch.minimum(left[1], right[1])", "torch.minimum(left[0], right[0]), torch.minimum(left[1], right[1])"),
+    Mutant("or_limits_despite_gap", BASE, "(torch.maximum(a, c) <= torch.minimum(b, d))", "(torch.maximum(a, c) <= torch.minimum(b, d) + 1)"),
+    Mutant("or_limits_touching", BASE, "(torch.maximum(a, c) <= torch.minimum(b, d))", "(torch.maximum(a, c) < torch.minimum(b, d))"),
+    Mutant("or_limits_of_nothing", BASE, "torch.where(no_left, c, torch.where(no_right, a, torch.minimum(a, c)))", "torch.minimum(a, c)"),
+    Mutant("or_limits_last_of_nothing", BASE, "torch.where(no_left, d, torch.where(no_right, b, torch.maximum(b, d)))", "torch.maximum(b, d)"),
+    Mutant("or_limits_not_cut", BASE, "(a, b), (c, d) = (_within(side, kv_len) for side", "(a, b), (c, d) = (torch.broadcast_tensors(*side) for side"),
+    Mutant("not_limits_both_sides", BASE, "if not bool((from_start | to_end).all()):", "if False:"),
+    Mutant("not_limits_of_nothing", BASE, "begin = torch.where(nothing, 0, torch", "begin = torch.where(nothing, kv_len, torch"),
+    Mutant("not_limits_end", BASE, "torch.where(nothing | (first <= 0), kv_len, first)", "torch.where(nothing, kv_len, first)"),
+    Mutant("rows_kind_empty", RULES, "(last <= tile.cols.start) | (first >= last)", "(last < tile.cols.start) | (first >= last)"),
+    Mutant("rows_full", RULES, "(first <= tile.cols.start) & (last >= tile.cols.stop)", "(first <= tile.cols.start)"),
+    # the kernels' callers
+    Mutant("native_width", NATIVE, "max(query.shape[-1], problem.value.shape[-1]) > WIDEST", "query.shape[-1] > WIDEST"),
+    Mutant("native_top_k_refused", NATIVE, "wants.top_k > MOST_TOP_K", "wants.top_k >= MOST_TOP_K"),
+    Mutant("native_drops_while_observing", NATIVE, "if problem.dropout_p > 0 and wants is not None:", "if False:"),
+    Mutant("native_size_not_asked", NATIVE, "missing() or _native_rules.too_large(problem)", "missing()"),
+    Mutant("native_float64", LIBRARY, "{torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}", "{torch.float32: 0, torch.bfloat16: 2, torch.float16: 1}"),
+    Mutant("native_narrower", LIBRARY, "WIDEST = 256", "WIDEST = 255"),
+    Mutant("library_codes_ignored", LIBRARY, "if code not in (OK, SPECIAL_VALUES):", "if False:"),
+    Mutant("library_special_is_ok", LIBRARY, "return code == OK", "return True"),
+    Mutant("library_version_ignored", LIBRARY, "if self._attend(ctypes.byref(nothing)) == BAD_STRUCT:", "if False:"),
+    Mutant("library_damage_raises", LIBRARY, "except (OSError, AttributeError) as error:", "except AttributeError as error:"),
+    Mutant("library_foreign_raises", LIBRARY, "except (OSError, AttributeError) as error:", "except OSError as error:"),
+    Mutant("library_variable_ignored", LIBRARY, 'if given := os.environ.get("EYELINE_LIBRARY"):', "if given := None:"),
+    Mutant("library_swapped_fields", LIBRARY, '("has_first", ctypes.c_int32),\n        ("has_last", ctypes.c_int32),', '("has_last", ctypes.c_int32),\n        ("has_first", ctypes.c_int32),'),
+    Mutant("lowered_first", LOWER, "firsts.append(part.offset - part.left)", "firsts.append(part.offset - part.left + 1)"),
+    Mutant("lowered_last", LOWER, "lasts.append(part.offset + part.right)", "lasts.append(part.right)"),
+    Mutant("lowered_widest_first", LOWER, "max(firsts) if firsts", "min(firsts) if firsts"),
+    Mutant("lowered_widest_last", LOWER, "min(lasts) if lasts", "max(lasts) if lasts"),
+    Mutant("lowered_limits_replaced", LOWER, "if limits is not None:\n                found", "if False:\n                found"),
+    Mutant("lowered_written_replaced", LOWER, "cells if written is None else written & cells", "cells"),
+    Mutant("lowered_everything_written", LOWER, "elif (found := part.row_limits(*problem.shape[2:])) is not None:", "elif (found := None) is not None:"),
+    Mutant("lowered_half_conjunction", LOWER, "_conjunction(mask.left) + _conjunction(mask.right)", "_conjunction(mask.left)"),
+    Mutant("lowered_diagonals_replaced", LOWER, "values if diagonals is None else diagonals + values", "values"),
+    Mutant("lowered_biases_replaced", LOWER, "values if explicit is None else explicit + values", "values"),
+    Mutant("lowered_bias_in_half", LOWER, "values = bias.values.float()", "values = bias.values"),
+    Mutant("lowered_detached", LOWER, "values = bias.diagonals(*shape[2:]).float()", "values = bias.diagonals(*shape[2:]).float().detach()"),
+    Mutant("too_large_broadcast", LOWER, "[1 if n == 1 else length for n, length in zip(corner, shape, strict=True)]", "shape"),
+    Mutant("too_large_for_one", LOWER, "if math.prod(sizes) > WRITTEN_CELLS:", "if math.prod(sizes) >= WRITTEN_CELLS:"),
+    Mutant("too_large_dense", LOWER, "if isinstance(part, Band | Dense) or part", "if isinstance(part, Band) or part"),
+    Mutant("quick_ignores_scale", QUICKLY, "1 / math.sqrt(head_dim) if scale is None else scale", "1 / math.sqrt(head_dim)"),
+    Mutant("quick_ignores_causal", QUICKLY, "call.has_last = int(is_causal)", "call.has_last = 0"),
+    Mutant("quick_loses_gradients", QUICKLY, "if torch.is_grad_enabled() and (", "if False and ("),
+    Mutant("quick_is_quiet_about_nan", QUICKLY, "return output if kernels.attend(call) else None", "kernels.attend(call)\n    return output"),
+    Mutant("quick_groups_unasked", QUICKLY, "(not enable_gqa or heads % kv_heads)", "heads % kv_heads"),
+    Mutant("careful_not_asked", RUN, "return careful if found is None else _nan_from(careful, found)", "return careful"),
+    Mutant("nan_not_copied", RUN, "tensor.masked_fill_(getattr(careful, name).isnan(), torch.nan)", "pass"),
+    Mutant("nan_normalizer_forgotten", RUN, "tensor.masked_fill_(bad, torch.nan)", "pass"),
+    Mutant("nan_top_k_forgotten", RUN, "tensor[bad] = other[bad]", "pass"),
+    Mutant("mean_is_sum", RUN, 'if wants.pooled is not None and wants.pooled.reduce == "mean":', "if False:"),
+    Mutant("spread_rows_not_copied", RUN, "if tensor.stride(-1) != 1:", "if False:"),
+    Mutant("strides_of_broadcast", RUN, "0 if n == 1 else stride for n, stride", "stride for n, stride"),
+    Mutant("diagonal_stride_batch", RUN, "(0, diagonals.stride(0))", "(0, 0)"),
+    Mutant("operands_lose_softcap", OPERANDS, "*(problem.scale, problem.softcap or 0.0)", "*(problem.scale, 0.0)"),
+    Mutant("operands_band_sign", OPERANDS, "Band(-self.first_offset, None, 0)", "Band(self.first_offset, None, 0)"),
+    Mutant("operands_sinks_in_half", OPERANDS, "problem.sinks.to(torch.float32)", "problem.sinks"),
+    # complete panels
+    Mutant("piece_begins_at_zero", "impl/_complete.py", "pieces.append(Piece(span, begin, end))", "pieces.append(Piece(span, 0, end))"),
+    Mutant("complete_without_scale", "impl/_complete.py", "panels.fold(problem.query, rows) * problem.scale", "panels.fold(problem.query, rows)"),
+    Mutant("bad_rows_all", "impl/_complete.py", "bad.any(-1).view(n, m, 1)", "bad.all(-1).view(n, m, 1)"),
+    Mutant("minus_infinity_denied", "impl/_complete.py", "bool(problem.biases) or self.live is not None or partial", "bool(problem.biases) or partial"),
     # the call
     Mutant("scale_by_d", "functional.py", "1 / math.sqrt(head_dim)", "1 / head_dim"),
     Mutant("is_causal_ignored_with_mask", "functional.py", "masks.causal() if mask is None else mask & masks.causal()", "masks.causal() if mask is None else mask"),
@@ -126,7 +229,12 @@ MUTANTS = [
     # biases
     Mutant("relative_bias_sign", "biases.py", "first = tile.cols.start - (tile.rows.stop - 1 + offset)", "first = tile.cols.start - (tile.rows.stop - 1 - offset)"),
     Mutant("relative_bias_direction", "biases.py", "(relative_position > 0) * num_buckets", "(relative_position < 0) * num_buckets"),
-    Mutant("alibi_sign", "biases.py", "-self.slopes[tile.heads, None] * distances", "self.slopes[tile.heads, None] * distances"),
+    Mutant("alibi_sign", "biases.py", "-slopes[:, None] * self._distances", "slopes[:, None] * self._distances"),
+    Mutant("alibi_in_half", "biases.py", "torch.promote_types(self.slopes.dtype, torch.float32)", "self.slopes.dtype"),
+    Mutant("diagonals_one_short", "biases.py", "slice(0, 1), slice(0, 1), slice(0, q_len), slice(0, kv_len)", "slice(0, 1), slice(0, 1), slice(0, q_len), slice(1, kv_len)"),
+    Mutant("diagonals_of_table_flipped", "biases.py", "self.table[self._buckets(_all_cells(q_len, kv_len))].T", "self.table[self._buckets(_all_cells(q_len, kv_len))].T.flip(-1)"),
+    Mutant("diagonals_shifted", "biases.py", "- (tile.rows.stop - 1) + self.q_len - 1", "- (tile.rows.stop - 1) + self.q_len"),
+    Mutant("diagonals_of_wrong_length", "biases.py", "if tuple(self.values.shape) != wanted or self.q_len != q_len:", "if tuple(self.values.shape) != wanted:"),
     Mutant("alibi_gradient_sign", "biases.py", "gradient[tile.heads] -= by_distance", "gradient[tile.heads] += by_distance"),
     Mutant("bias_nan_accepted", "biases.py", "if math.isnan(low) or high == math.inf:", "if high == math.inf:"),
     # maps
@@ -137,26 +245,106 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def run(mutant: Mutant | None, package: Path, timeout: float) -> tuple[str | None, float]:
+KERNEL_MUTANTS = [
+    Mutant("exponential_digit", "exponential.h", "2.402224243e-1f", "2.412224243e-1f"),
+    Mutant("tanh_bound", "exponential.h", "const float bound = 7.9988117f;", "const float bound = 1.9988117f;"),
+    Mutant("ties_to_the_later", "topk.h", "bits(equal(mine, others)) & before", "bits(equal(mine, others)) & here & ~before & ~(j <= i && i - j < WIDTH ? 1u << (i - j) : 0u)"),
+    Mutant("top_k_too_few_ties", "topk.h", "if (tie && ++ties_[lane] > k_) return;", "if (tie && ++ties_[lane] > 1) return;"),
+    Mutant("top_k_group_forgotten", "topk.h", "for (int i = 1; i < here; i++) highest", "for (int i = 1; i < here - 1; i++) highest"),
+    Mutant("dropout_constant", "dropout.h", "SECOND = 0xc2b2ae35", "SECOND = 0xc2b2ae34"),
+    Mutant("dropout_scale_of_everything", "dropout.h", "all_ ? 0.0f : call_.dropout_scale", "call_.dropout_scale"),
+    Mutant("no_running_rescale", "online.h", "total[v] = total[v] * shrink[v];", ""),
+    Mutant("always_plain", "online.h", "j >= b.full_begin && j + n <= b.full_end", "j >= b.full_begin"),
+    Mutant("softcap_not_multiplied_back", "rules.h", "s = splat(softcap_) * share;", "s = share;"),
+    Mutant("masked_bias_seen", "rules.h", "live = both(live, negated(equal(added, masked)));", ""),
+    Mutant("special_values_unheard", "rules.h", "return bad == 0;", "return true;"),
+    Mutant("diagonal_off_by_one", "rules.h", "load_part<Float32>(at + j - i + c.q_len - 1, n)", "load_part<Float32>(at + j - i + c.q_len, n)"),
+    Mutant("mask_gathers_ones", "rules.h", "gathered[k] = at[k * s[3]];\n    return load_bytes", "gathered[k] = at[k];\n    return load_bytes"),
+    Mutant("empty_tile_of_some", "rules.h", "some |= found != 0;", "some = found != 0;"),
+    Mutant("entropy_without_factor", "observe.h", "h = -f * (s.moment", "h = -(s.moment"),
+    Mutant("pooled_maximum_is_sum", "observe.h", "const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;", "const bool maximum = false;"),
+    Mutant("empty_lanes_received", "observe.h", "factor[v] = pick(less(lane_numbers(v), splat(b.count)), factor[v], splat(0.0f));", "{}"),
+    Mutant("struct_size_unchecked", "dispatch.cpp", "if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;", "if (!c) return EYELINE_BAD_STRUCT;"),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the package, and of the kernels if they are compiled from it."""
+
+    folder: Path
+
+    @property
+    def package(self) -> Path:
+        return self.folder / "src/eyeline"
+
+    @property
+    def kernels(self) -> Path:
+        return self.folder / "kernels"
+
+    @classmethod
+    def of(cls, package: Path, folder: Path) -> "Copy":
+        copy = cls(folder)
+        ignored = shutil.ignore_patterns("__pycache__", "static")
+        shutil.copytree(package, copy.package, ignore=ignored)
+        (copy.package.parent / "sitecustomize.py").write_text(ONLY_THE_COPY)
+        return copy
+
+    def environment(self) -> dict[str, str]:
+        """What Python needs to import the copy, compiled kernels among it."""
+        found = os.environ | {
+            "PYTHONPATH": str(self.package.parent),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        if self.library.exists():
+            found["EYELINE_LIBRARY"] = str(self.library)
+        return found
+
+    @property
+    def library(self) -> Path:
+        return self.folder / "libmutant.so"
+
+    def compile(self) -> None:
+        compiler = os.environ.get("CXX", "c++")
+        sources = [self.kernels / name for name in ("attend.cpp", "dispatch.cpp")]
+        name = "-DEYELINE_NAMESPACE=generic"
+        subprocess.run([compiler, *COMPILE, name, *sources, "-o", self.library], check=True)
+
+    def ask(self, code: str) -> str:
+        """What a Python that imports the copy prints."""
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=self.environment(), stdout=subprocess.PIPE
+        )
+        return done.stdout.decode().strip()
+
+    def check(self) -> None:
+        """Raise unless it is the copy that tests would import."""
+        found = self.ask("import eyeline.impl.native as n; print(n.__file__)")
+        if not Path(found or "nothing").is_relative_to(self.folder):
+            raise RuntimeError(f"Python imports {found or 'nothing'}, not the copy with the mutant")
+
+
+def run(
+    mutant: Mutant | None, package: Path, timeout: float, kernels: bool = False
+) -> tuple[str | None, float]:
     """Plant the mutant in a copy of the package, run the tests; who caught it, or None."""
     name = mutant.name if mutant else "the source as it is"
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        source = Path(folder) / "src"
-        shutil.copytree(
-            package,
-            source / "eyeline",
-            ignore=shutil.ignore_patterns("__pycache__", "static"),
-        )
+        copy = Copy.of(package, Path(folder).resolve())
+        if kernels:
+            shutil.copytree(ROOT / "kernels", copy.kernels)
         if mutant is not None:
-            mutant.plant(source / "eyeline")
-        environment = os.environ | {
-            "PYTHONPATH": str(source),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
+            mutant.plant(copy.kernels if kernels else copy.package)
+        if kernels:
+            copy.compile()
+        if mutant is None:
+            copy.check()
+        tests = KERNEL_TESTS if kernels else nearest_first(mutant)
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no"]
-        command += ["-p", "no:cacheprovider", *TESTS]
+        command += ["-p", "no:cacheprovider", *tests]
+        environment = copy.environment()
         try:
             done = subprocess.run(
                 command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
@@ -166,9 +354,20 @@ def run(mutant: Mutant | None, package: Path, timeout: float) -> tuple[str | Non
     found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     if done.returncode == 1 and found:
         return found[1], time.monotonic() - begin
+    if done.returncode < 0:
+        return f"signal {-done.returncode}", time.monotonic() - begin
     if done.returncode == 0:
         return None, time.monotonic() - begin
     raise RuntimeError(f"{name}: pytest ended with {done.returncode}\n{done.stdout}")
+
+
+def nearest_first(mutant: Mutant | None) -> list[str]:
+    """The tests, those of the mutant's own file before the others."""
+    if mutant is None:
+        return TESTS
+    source = Path("tests") / mutant.file
+    own = {str(source.parent), str(source.with_name(f"test_{source.name.lstrip('_')}"))}
+    return sorted(TESTS, key=lambda test: test not in own)
 
 
 def main() -> int:
@@ -177,22 +376,36 @@ def main() -> int:
     parser.add_argument("--only", help="mutants whose name contains this")
     parser.add_argument("--timeout", type=float, default=180, help="seconds per mutant")
     parser.add_argument("--source", type=Path, default=ROOT / "src/eyeline", help="the package")
+    parser.add_argument("--kernels", action="store_true", help="mutants of the C++ sources")
     options = parser.parse_args()
-    chosen = [m for m in MUTANTS if not options.only or options.only in m.name]
-    failed, seconds = run(None, options.source, 3 * options.timeout)
+    known = KERNEL_MUTANTS if options.kernels else MUTANTS
+    chosen = [m for m in known if not options.only or options.only in m.name]
+    failed, seconds = run(None, options.source, 3 * options.timeout, options.kernels)
     if failed is not None:
         print(f"the source as it is fails: {failed}")
         return 1
     print(f"{'the source as it is':<28} {seconds:5.1f} s  passes", flush=True)
+    if not options.kernels and (reason := why_no_kernels(options.source)):
+        print(f"{sum(m.needs_kernels for m in chosen)} mutants are left out: {reason}")
+        chosen = [m for m in chosen if not m.needs_kernels]
     survivors = 0
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = pool.map(lambda m: run(m, options.source, options.timeout), chosen)
+        results = pool.map(
+            lambda m: run(m, options.source, options.timeout, options.kernels), chosen
+        )
         for mutant, (caught, seconds) in zip(chosen, results, strict=True):
             survivors += caught is None
             verdict = "SURVIVED" if caught is None else f"caught by {caught}"
             print(f"{mutant.name:<28} {seconds:5.1f} s  {verdict}", flush=True)
     print(f"{len(chosen) - survivors} of {len(chosen)} caught")
     return 1 if survivors or not chosen else 0
+
+
+def why_no_kernels(package: Path) -> str:
+    """Why tests of the kernels would skip, and mutants of what calls them survive; or ''."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        code = "from eyeline.impl import native; print(native.missing() or '')"
+        return Copy.of(package, Path(folder)).ask(code)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Backward {
     vfloat seen_top[VECS];              // the maximum without the sink
     alignas(64) int hash[LANES];        // dropout's
   };
-  static constexpr bool direct() { return sizeof(number) == sizeof(float); }
+  static constexpr int KEY_ROOM = (KEYS + ROWS - 1) / ROWS * ROWS;
 
   // Several blocks share what is read and written of each key, as long as the panels stay in the
   // second-level cache.
@@ -102,12 +102,12 @@ class Backward {
       s.kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
     }
     tile_ = cut.take(KEYS * LANES);
-    applied_ = cut.take(KEYS * LANES);
-    slopes_ = cut.take(KEYS * LANES);
+    applied_ = cut.take(KEY_ROOM * LANES);
+    slopes_ = cut.take(KEY_ROOM * LANES);
     turned_ = collect_.on() ? cut.take(KEYS * LANES) : nullptr;
-    key_panels_ = cut.take(keys * round_up(d, ROWS));
-    keys_ = direct() ? nullptr : cut.take(call_.kv_len * d);
-    values_ = direct() ? nullptr : cut.take(call_.kv_len * e);
+    keys_ = cut.take(keys / KEYS * KEY_ROOM * d);
+    values_ = cut.take(keys / KEYS * KEY_ROOM * e);
+    key_columns_ = cut.take(keys * round_up(d, ROWS));
     own_sums_ = own_sums ? cut.take(sums_.size) : nullptr;
   }
 
@@ -119,21 +119,12 @@ class Backward {
       return static_cast<const number*>(p) + batch_ * stride[0] + kv_head_ * stride[1];
     };
     const number *key = at(c.key, c.key_stride), *value = at(c.value, c.value_stride);
-    for (int64_t j = 0; j < c.kv_len; j += KEYS)
-      pack_values<T>(key + j * c.key_stride[2], c.key_stride[2], least<int64_t>(KEYS, c.kv_len - j), d,
-                     KEYS, key_panels_ + j * round_up(d, ROWS));
-    if constexpr (direct()) {
-      key_ = key;
-      value_ = value;
-      key_stride_ = c.key_stride[2];
-      value_stride_ = c.value_stride[2];
-    } else {
-      pack_rows<T>(key, c.key_stride[2], c.kv_len, d, keys_);
-      pack_rows<T>(value, c.value_stride[2], c.kv_len, e, values_);
-      key_ = keys_;
-      value_ = values_;
-      key_stride_ = d;
-      value_stride_ = e;
+    for (int64_t j = 0; j < c.kv_len; j += KEYS) {
+      const int64_t n = least<int64_t>(KEYS, c.kv_len - j), room = j / KEYS * KEY_ROOM;
+      pack_panels<T>(key + j * c.key_stride[2], c.key_stride[2], n, d, keys_ + room * d);
+      pack_panels<T>(value + j * c.value_stride[2], c.value_stride[2], n, e, values_ + room * e);
+      pack_values<T>(key + j * c.key_stride[2], c.key_stride[2], n, d, KEYS,
+                     key_columns_ + j * round_up(d, ROWS));
     }
   }
 
@@ -186,9 +177,9 @@ class Backward {
     for (int v = 0; v < VECS; v++) s.delta[v] = splat(0.0f);
   }
 
-  // The part of the keys from j on that the block sees.
+  // The part of the keys from j on that the block sees, its begin a whole number of panels from j.
   static bool part(const Block& b, int j, int* from, int* n) {
-    *from = most(j, b.begin);
+    *from = j + most(0, b.begin - j) / ROWS * ROWS;
     *n = least(j + KEYS, b.end) - *from;
     return *n > 0;
   }
@@ -208,16 +199,35 @@ class Backward {
     float *weights = s.weights + at(from), *gradients = s.gradients + at(from);
     vfloat top[Vecs], shrink[Vecs], ignored[Vecs];
     for (int v = 0; v < Vecs; v++) top[v] = ignored[v] = s.top[v];
-    score_keys<Vecs>(key_ + from * key_stride_, key_stride_, n, s.query, call_.head_dim, weights, top);
+    const int64_t panel = j / KEYS * KEY_ROOM + from - j;
+    score_panels<Vecs>(keys_ + panel * call_.head_dim, n, s.query, call_.head_dim, weights, top);
+    if (n % ROWS) find_top<Vecs>(s, weights, n, top);
     const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
     float* cap_slopes = s.cap_slopes ? s.cap_slopes + at(from) : nullptr;
     if (!s.template add<Vecs>(rules_, b, from, n, added, weights, top, shrink, cap_slopes)) return false;
     for (int v = 0; v < Vecs; v++) store(tops(s, j) + v * WIDTH, s.top[v]);
-    score_keys<Vecs>(value_ + from * value_stride_, value_stride_, n, s.gradient, call_.value_dim,
-                     gradients, ignored);
+    score_panels<Vecs>(values_ + panel * call_.value_dim, n, s.gradient, call_.value_dim, gradients,
+                       ignored);
     if (dropout_.on()) drop_gradients<Vecs>(dropout_, s.hash, from, n, weights, gradients);
+    vfloat before[Vecs], probe = splat(0.0f);
+    for (int v = 0; v < Vecs; v++) before[v] = s.delta[v];
+    add_delta<Vecs>(weights, gradients, n, shrink, s.delta);
+    for (int v = 0; v < Vecs; v++) probe = fma(s.delta[v], splat(0.0f), probe);
+    if (!any(negated(equal(probe, splat(0.0f))))) return true;
+    // 0 times a dP that overflowed: nobody may hear of it where the key is masked (N2)
+    rules_.clear<Vecs>(b, from, n, added, gradients);
+    for (int v = 0; v < Vecs; v++) s.delta[v] = before[v];
     add_delta<Vecs>(weights, gradients, n, shrink, s.delta);
     return true;
+  }
+
+  // The maximum of the keys that the block sees: the last panel has scores of others too.
+  template <int Vecs>
+  static void find_top(const Rows& s, const float* scores, int n, vfloat* top) {
+    for (int v = 0; v < Vecs; v++) {
+      top[v] = s.top[v];
+      for (int k = 0; k < n; k++) top[v] = vmax(top[v], load(scores + k * LANES + v * WIDTH));
+    }
   }
 
   bool conclude(Rows& s) {
@@ -252,7 +262,7 @@ class Backward {
     gradient_keys(slopes_, n, b.count, s.query_rows, row_stride(call_.head_dim),
                   sums_.keys(target_) + from * sums_.key_width, sums_.key_width);
     const int64_t width = round_up(call_.head_dim, ROWS);
-    output_keys<Vecs>(key_panels_ + j * width + (from - j) * ROWS, KEYS * ROWS, width, slopes_, n,
+    output_keys<Vecs>(key_columns_ + j * width + (from - j) * ROWS, KEYS * ROWS, width, slopes_, n,
                       s.query_sum, one);
     return true;
   }
@@ -289,10 +299,10 @@ class Backward {
   int64_t batch_ = 0, kv_head_ = 0;
   int begin_ = 0;  // the key at which the panels begin
   Rows rows_[MOST];
-  float *tile_, *applied_, *slopes_, *turned_, *key_panels_, *keys_, *values_, *own_sums_;
+  float *tile_, *applied_, *slopes_, *turned_, *own_sums_;
+  float *keys_, *values_;  // panels for scores and dP
+  float* key_columns_;     // panels for dQ
   float* target_ = nullptr;
-  const float *key_ = nullptr, *value_ = nullptr;
-  int64_t key_stride_ = 0, value_stride_ = 0;
 };
 
 }  // namespace EYELINE_NAMESPACE

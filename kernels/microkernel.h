@@ -47,6 +47,42 @@ inline void add_tile(const float* from, vfloat (*acc)[Vecs]) {
     for (int v = 0; v < Vecs; v++) acc[r][v] = acc[r][v] + load(from + r * LANES + v * WIDTH);
 }
 
+template <int Vecs>
+inline void clear_tile(vfloat (*acc)[Vecs]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
+}
+
+// acc += numbers^T vectors, with numbers [count][ROWS] and vectors [count][LANES].
+template <int Vecs>
+inline void add_panel(const float* numbers, const float* vectors, int64_t count,
+                      vfloat (*acc)[Vecs]) {
+#pragma GCC unroll 8
+  for (int64_t i = 0; i < count; i++, vectors += LANES, numbers += ROWS) {
+    const Trio<Vecs> x(vectors);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++) x.add_times(numbers[r], acc[r]);
+  }
+}
+
+// Store scores and raise `top` to their maximum.
+template <int Vecs>
+inline void finish_scores(const vfloat (*acc)[Vecs], float* scores, vfloat* top) {
+#pragma GCC unroll 3
+  for (int v = 0; v < Vecs; v++) {
+    vfloat highest = acc[0][v];
+    store(scores + v * WIDTH, acc[0][v]);
+#pragma GCC unroll 8
+    for (int r = 1; r < ROWS; r++) {
+      highest = vmax(highest, acc[r][v]);
+      store(scores + r * LANES + v * WIDTH, acc[r][v]);
+    }
+    top[v] = vmax(top[v], highest);
+  }
+}
+
 // Scores of ROWS keys, and `top` raised to their maximum.
 //
 //   key     ROWS pointers to head_dim numbers
@@ -61,10 +97,7 @@ inline void score_tile(const float* const* key, const float* query, int64_t head
   for (int r = 0; r < ROWS; r++) k[r] = key[r];
   for (int64_t begin = 0, d = 0;; begin = d) {
     const int64_t end = least(head_dim, begin + LONGEST_SUM);
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 3
-      for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
+    clear_tile<Vecs>(acc);
     for (; d < end; d++, query += LANES) {
       const Trio<Vecs> q(query);
 #pragma GCC unroll 8
@@ -74,17 +107,23 @@ inline void score_tile(const float* const* key, const float* query, int64_t head
     if (d == head_dim) break;
     store_tile<Vecs>(acc, scores);
   }
-#pragma GCC unroll 3
-  for (int v = 0; v < Vecs; v++) {
-    vfloat highest = acc[0][v];
-    store(scores + v * WIDTH, acc[0][v]);
-#pragma GCC unroll 8
-    for (int r = 1; r < ROWS; r++) {
-      highest = vmax(highest, acc[r][v]);
-      store(scores + r * LANES + v * WIDTH, acc[r][v]);
-    }
-    top[v] = vmax(top[v], highest);
+  finish_scores<Vecs>(acc, scores, top);
+}
+
+// The same with the keys in panels, `key` [head_dim][ROWS].
+template <int Vecs>
+inline void score_panel(const float* key, const float* query, int64_t head_dim, float* scores,
+                        vfloat* top) {
+  vfloat acc[ROWS][Vecs];
+  for (int64_t begin = 0, end;; begin = end) {
+    end = least(head_dim, begin + LONGEST_SUM);
+    clear_tile<Vecs>(acc);
+    add_panel<Vecs>(key + begin * ROWS, query + begin * LANES, end - begin, acc);
+    if (begin) add_tile<Vecs>(scores, acc);
+    if (end == head_dim) break;
+    store_tile<Vecs>(acc, scores);
   }
+  finish_scores<Vecs>(acc, scores, top);
 }
 
 // output = output * shrink + V^T P^T, for ROWS components of the values.
@@ -97,15 +136,8 @@ template <int Vecs>
 inline void output_tile(const float* value, const float* weights, int64_t keys, float* output,
                         const vfloat* shrink) {
   vfloat acc[ROWS][Vecs];  // from 0, as above: LONGEST_SUM
-#pragma GCC unroll 8
-  for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 3
-    for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
-  for (int64_t j = 0; j < keys; j++, weights += LANES, value += ROWS) {
-    const Trio<Vecs> p(weights);
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) p.add_times(value[r], acc[r]);
-  }
+  clear_tile<Vecs>(acc);
+  add_panel<Vecs>(value, weights, keys, acc);
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 3
@@ -124,10 +156,8 @@ template <int Vecs>
 inline void gradient_tile(const float* weights, int queries, const float* rows, int64_t stride,
                           float* sum, int64_t width) {
   vfloat acc[ROWS][Vecs];  // from 0, as above: LONGEST_SUM
+  clear_tile<Vecs>(acc);
 #pragma GCC unroll 8
-  for (int r = 0; r < ROWS; r++)
-#pragma GCC unroll 3
-    for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
   for (int i = 0; i < queries; i++, rows += stride) {
     const Trio<Vecs> x(rows);
 #pragma GCC unroll 8
@@ -154,6 +184,15 @@ template <int Vecs>
     for (int r = 0; r < ROWS; r++) row[r] = key + least(k + r, keys - 1) * stride;
     score_tile<Vecs>(row, query, head_dim, scores + k * LANES, top);
   }
+}
+
+// The same with the keys in panels, [keys / ROWS][head_dim][ROWS] (pack.h): worth the packing where
+// they are read many times.
+template <int Vecs>
+[[gnu::noinline]] void score_panels(const float* key, int keys, const float* query,
+                                    int64_t head_dim, float* scores, vfloat* top) {
+  for (int k = 0; k < keys; k += ROWS, key += ROWS * head_dim)
+    score_panel<Vecs>(key, query, head_dim, scores + k * LANES, top);
 }
 
 // All components of the values; `panel` numbers from one packed panel to the next.

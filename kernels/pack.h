@@ -99,6 +99,31 @@ inline void pack_rows(const typename T::number* from, int64_t stride, int64_t ke
   }
 }
 
+// Keys in panels of ROWS, each turned: [keys / ROWS][width][ROWS]. Keys that round up become 0; there
+// is room for `keys` rounded up to both WIDTH and ROWS.
+template <class T>
+inline void pack_panels(const typename T::number* from, int64_t stride, int64_t keys, int64_t width,
+                        float* to) {
+  alignas(64) float turned[WIDTH];
+  for (int64_t k = 0; k < round_up(keys, ROWS); k += WIDTH) {
+    for (int64_t d = 0; d < width; d += WIDTH) {
+      vfloat x[WIDTH];
+      for (int r = 0; r < WIDTH; r++)
+        x[r] = k + r < keys ? load_part<T>(from + (k + r) * stride + d, width - d) : splat(0.0f);
+      transpose(x);
+      for (int64_t c = 0; c < WIDTH && d + c < width; c++) {
+        store(turned, x[c]);
+        for (int64_t r = 0, n; r < WIDTH; r += n) {  // one stretch for each panel that is met
+          const int64_t in_panel = (k + r) % ROWS;
+          n = WIDTH % ROWS == 0 ? ROWS : least<int64_t>(ROWS - in_panel, WIDTH - r);
+          memcpy(to + ((k + r) / ROWS * width + d + c) * ROWS + in_panel, turned + r,
+                 static_cast<size_t>(n) * sizeof(float));
+        }
+      }
+    }
+  }
+}
+
 // Values in panels of ROWS components: [width / ROWS][panel_keys][ROWS], the last one filled up
 // with zeros. The output product then walks one line of memory; on the caller's layout its stride,
 // often a power of two, would throw its own lines out of the first-level cache.

@@ -72,6 +72,20 @@ class Rules {
     return bad == 0;
   }
 
+  // Set to 0 what belongs to masked scores.
+  template <int Vecs>
+  void clear(const Block& b, int j, int n, const float* tile, float* panel) const {
+    for (int v = 0; v < Vecs; v++) {
+      const vint first = load(b.first + v * WIDTH), last = load(b.last + v * WIDTH);
+      for (int k = 0; k < n; k++) {
+        const int64_t at = k * LANES + v * WIDTH;
+        vmask live = both(less(splat(j + k), last), less(first, splat(j + k + 1)));
+        if (tile) live = both(live, negated(equal(load(tile + at), splat(-INFINITE))));
+        store(panel + at, pick(live, load(panel + at), splat(0.0f)));
+      }
+    }
+  }
+
   // A stretch of one row: bias + diagonal, -inf where masked. Lanes past `n` mean nothing.
   vfloat row_part(const Block& b, int lane, int j, int n) const {
     const eyeline_call& c = call_;

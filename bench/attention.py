@@ -2,8 +2,8 @@
 
 python -m bench.attention [--only forward] [--rounds 9] [--threads 2]
 
-Ratios are theirs / ours: above 1, eyeline is faster. FLOPs count 4 B H Nq Nk D forward, 10 backward,
-half of it where a mask is causal. onnxruntime joins in where it is installed:
+Ratios are theirs / ours: above 1, eyeline is faster. FLOPs count 4 B H Nq Nk D forward, 10
+backward, half of it where a mask is causal. onnxruntime joins in where it is installed:
 pip install onnx onnxruntime.
 """
 

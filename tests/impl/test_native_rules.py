@@ -101,7 +101,7 @@ GAPS = masks.keys(torch.tensor([True, False] * 3))
         (masks.dense(ALLOWED) & GAPS & PADDING, {"written", "limits"}),
         (~masks.sliding_window(2), {"written"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_as_little_as_possible_is_written_out(mask, used):
     rules = lower(problem(mask))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["DTYPES", "WIDEST", "Call", "Library", "library"]
+__all__ = ["DTYPES", "WIDEST", "BackwardCall", "Call", "Library", "library"]
 
 _NAME = {"darwin": "libeyeline_kernels.dylib", "win32": "eyeline_kernels.dll"}.get(
     sys.platform, "libeyeline_kernels.so"
@@ -73,6 +73,23 @@ class Call(ctypes.Structure):
     )
 
 
+class BackwardCall(ctypes.Structure):
+    """`eyeline_backward`: a call, the gradient of its output, and where the others go."""
+
+    _fields_ = (
+        ("size", ctypes.c_int32),
+        ("call", Call),
+        ("output_gradient", _Address),
+        ("output_gradient_stride", _Sizes * 3),
+        *((f"{name}_gradient", _Address) for name in ("query", "key", "value")),
+        *((f"{name}_gradient_stride", _Sizes * 3) for name in ("query", "key", "value")),
+        ("bias_gradient", _Address),
+        ("bias_gradient_stride", _Sizes * 4),
+        ("diagonal_gradient", _Address),
+        ("sinks_gradient", _Address),
+    )
+
+
 class Library:
     """The loaded kernels.
 
@@ -84,6 +101,9 @@ class Library:
         handle = ctypes.CDLL(str(path))
         self._attend = handle.eyeline_attend
         self._attend.argtypes, self._attend.restype = [ctypes.POINTER(Call)], ctypes.c_int
+        self._backward = handle.eyeline_attend_backward
+        self._backward.argtypes = [ctypes.POINTER(BackwardCall)]
+        self._backward.restype = ctypes.c_int
         self._error = handle.eyeline_error
         self._error.argtypes, self._error.restype = [ctypes.c_int], ctypes.c_char_p
         handle.eyeline_isa.restype = ctypes.c_char_p
@@ -101,7 +121,13 @@ class Library:
         Raises:
             RuntimeError: The library refused the call.
         """
-        code = self._attend(ctypes.byref(call))
+        return self._fine(self._attend(ctypes.byref(call)))
+
+    def attend_backward(self, call: BackwardCall) -> bool:
+        """Run a backward call; returns and raises as `attend`."""
+        return self._fine(self._backward(ctypes.byref(call)))
+
+    def _fine(self, code: int) -> bool:
         if code not in (OK, SPECIAL_VALUES):
             raise RuntimeError(f"eyeline's kernels: {self._error(code).decode()}")
         return code == OK

@@ -63,6 +63,11 @@ class Operands(NamedTuple):
         return batch, heads, q_len, self.key.shape[2]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of query, key, value and output."""
+        return self.query.dtype
+
+    @property
     def rules(self) -> Rules:
         """What stands between scores and softmax."""
         limits = None

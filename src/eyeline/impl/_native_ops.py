@@ -9,10 +9,11 @@
 import torch
 from torch import Tensor
 
+from eyeline.impl._native_backward import run_backward
 from eyeline.impl._native_operands import SCHEMA, Operands
 from eyeline.impl._native_run import run
 from eyeline.impl._statistics import Wants
-from eyeline.impl._tiled_backward import Second, backward
+from eyeline.impl._tiled_backward import Second
 
 __all__ = ["attend"]
 
@@ -45,8 +46,7 @@ def _attend_fake(*operands) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.library.impl(_LIBRARY, "attend_backward", "CPU")
 def _attend_backward(output_gradient: Tensor, *operands) -> list[Tensor]:
-    gradients = backward(Operands(*operands).problem(), output_gradient)
-    return [gradient.contiguous() for gradient in gradients]
+    return run_backward(Operands(*operands), output_gradient)
 
 
 @torch.library.register_fake("eyeline::attend_backward", lib=_LIBRARY)

@@ -59,9 +59,8 @@ def _kernels(operands: Operands, wants: Wants) -> Statistics | None:
     kernels = library()
     assert isinstance(kernels, Library), "unsupported() was not asked"
     result = _room(operands, wants)
-    call = Call(size=ctypes.sizeof(Call), dtype=DTYPES[operands.query.dtype])
-    call.threads = torch.get_num_threads()
-    alive = [*_describe(call, operands), result]  # the call holds addresses only
+    call = Call()
+    alive = [*describe(call, operands), result]  # the call holds addresses only
     _point(call, result, wants)
     if not kernels.attend(call):
         return None
@@ -85,7 +84,7 @@ def _room(operands: Operands, wants: Wants) -> Statistics:
         received=new(batch, heads, kv_len) if wants.received else None,
     )
     if wants.output:
-        result.output = new(*rows, operands.value.shape[-1], dtype=operands.query.dtype)
+        result.output = new(*rows, operands.value.shape[-1], dtype=operands.dtype)
     if k := min(wants.top_k, kv_len):
         result.top_k = TopK(new(*rows, k), new(*rows, k, dtype=torch.int64))
     if wants.pooled is not None:
@@ -93,8 +92,10 @@ def _room(operands: Operands, wants: Wants) -> Statistics:
     return result
 
 
-def _describe(call: Call, operands: Operands) -> list[Any]:
+def describe(call: Call, operands: Operands) -> list[Any]:
     """Write the operands into the call; returns what must stay alive."""
+    call.size, call.dtype = ctypes.sizeof(Call), DTYPES[operands.dtype]
+    call.threads = torch.get_num_threads()
     call.batch, call.heads, call.q_len, call.kv_len = operands.shape
     call.kv_heads = operands.key.shape[1]
     call.head_dim, call.value_dim = operands.query.shape[-1], operands.value.shape[-1]
@@ -122,11 +123,11 @@ def _describe(call: Call, operands: Operands) -> list[Any]:
         call.has_last, call.last_offset = 1, operands.last_offset
     if operands.row_first is not None and operands.row_last is not None:
         call.row_first, call.row_last = operands.row_first.data_ptr(), operands.row_last.data_ptr()
-        call.row_stride = _strides(operands.row_first)
+        call.row_stride = strides(operands.row_first)
     for name, tensor in (("dense_mask", operands.written), ("bias", operands.bias)):
         if tensor is not None:
             setattr(call, name, tensor.data_ptr())
-            setattr(call, f"{name}_stride", _strides(tensor))
+            setattr(call, f"{name}_stride", strides(tensor))
     if operands.diagonals is not None:
         diagonals = keep(operands.diagonals.contiguous())
         call.diagonal, call.diagonal_stride = diagonals.data_ptr(), (0, diagonals.stride(0))
@@ -152,7 +153,7 @@ def _point(call: Call, result: Statistics, wants: Wants) -> None:
         call.pool_reduce = int(wants.pooled.reduce == "max")
 
 
-def _strides(tensor: Tensor) -> tuple[int, ...]:
+def strides(tensor: Tensor) -> tuple[int, ...]:
     """Strides in elements, 0 where the tensor broadcasts."""
     return tuple(
         0 if n == 1 else stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True)

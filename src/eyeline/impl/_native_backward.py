@@ -1,0 +1,66 @@
+"""One run of the backward kernels: a gradient for every operand that may take one."""
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eyeline.impl._hazards import find_hazards
+from eyeline.impl._native_library import BackwardCall, Library, library
+from eyeline.impl._native_operands import Operands
+from eyeline.impl._native_run import describe, strides
+from eyeline.impl._tiled_backward import backward as careful_backward
+
+
+def run_backward(operands: Operands, output_gradient: Tensor) -> list[Tensor]:
+    """Gradients in the order of `operands.differentiable`, contiguous."""
+    found = None if min(operands.shape) == 0 else _kernels(operands, output_gradient)
+    if found is None:
+        found = _careful(operands, output_gradient)
+    return [gradient.contiguous() for gradient in found]
+
+
+def _careful(operands: Operands, output_gradient: Tensor) -> Sequence[Tensor]:
+    """As in `run`: NaN where the careful panels find it, else the kernels' own bits (N2)."""
+    problem = operands.problem()
+    careful = careful_backward(problem, output_gradient)
+    clean, hazards = find_hazards(problem, output_gradient)
+    if hazards is None:
+        return careful
+    finite = output_gradient.nan_to_num(0, 0, 0)
+    found = _kernels(operands.with_tensors(clean.differentiable), finite)
+    if found is None:
+        return careful
+    for gradient, other in zip(found, careful, strict=True):
+        gradient.masked_fill_(other.isnan(), torch.nan)
+    return found
+
+
+def _kernels(operands: Operands, output_gradient: Tensor) -> list[Tensor] | None:
+    """One call of the kernels; None if they met special values."""
+    kernels = library()
+    assert isinstance(kernels, Library), "unsupported() was not asked"
+    call = BackwardCall(size=ctypes.sizeof(BackwardCall))
+    alive = describe(call.call, operands)  # the call holds addresses only
+    if output_gradient.stride(-1) != 1:
+        output_gradient = output_gradient.contiguous()
+    call.output_gradient = output_gradient.data_ptr()
+    call.output_gradient_stride = output_gradient.stride()[:3]
+    results: list[Tensor] = []
+    for name in ("query", "key", "value"):
+        results.append(gradient := torch.empty(getattr(operands, name).shape, dtype=operands.dtype))
+        setattr(call, f"{name}_gradient", gradient.data_ptr())
+        setattr(call, f"{name}_gradient_stride", gradient.stride()[:3])
+    if operands.bias is not None:
+        results.append(gradient := torch.zeros(operands.bias.shape))
+        call.bias_gradient, call.bias_gradient_stride = gradient.data_ptr(), strides(gradient)
+    if operands.diagonals is not None:
+        results.append(gradient := torch.zeros(operands.diagonals.shape))
+        call.diagonal_gradient = gradient.data_ptr()
+    if operands.sinks is not None:
+        results.append(gradient := torch.zeros(operands.sinks.shape))
+        call.sinks_gradient = gradient.data_ptr()
+    fine = kernels.attend_backward(call)
+    del alive
+    return results if fine else None

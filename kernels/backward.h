@@ -67,21 +67,22 @@ class Backward {
     float* query_sum;                   // dQ: [head_dim, rounded up to ROWS][LANES]
     float *weights, *gradients;         // the panels: e, dP
     float* cap_slopes;                  // a third one with softcap
-    float* tops;                        // [keys / KEYS][LANES]: the maximum that e was made with
+    float* parts;                       // [keys / KEYS][3][LANES]: of KEYS keys, the maximum that e was
+                                        // made with, later its shrink; sums of e and of e dP
     int* kind;                          // Tile of each KEYS keys
     vfloat delta[VECS], factor[VECS];
-    vfloat seen_top[VECS];              // the maximum without the sink
     alignas(64) int hash[LANES];        // dropout's
   };
   static constexpr int KEY_ROOM = (KEYS + ROWS - 1) / ROWS * ROWS;
 
-  // Several blocks share what is read and written of each key, as long as the panels stay in the
-  // second-level cache.
+  // Several blocks share what is read and written of each key. As many as have panels that stay in the
+  // second-level cache; where not even one has, a few, for as long as memory does not matter.
   static int64_t blocks_at_once(const eyeline_call& c) {
-    const int64_t panels = c.kv_len * LANES * (c.softcap != 0 ? 3 : 2);
-    return most<int64_t>(1, least<int64_t>(MOST, PANEL_FLOATS / most<int64_t>(panels, 1)));
+    const int64_t panels = most<int64_t>(c.kv_len, 1) * LANES * (c.softcap != 0 ? 3 : 2);
+    if (panels <= NEAR_FLOATS) return least<int64_t>(MOST, NEAR_FLOATS / panels);
+    return most<int64_t>(1, least<int64_t>(MOST - 1, FAR_FLOATS / panels));
   }
-  static constexpr int64_t PANEL_FLOATS = 256 << 10;
+  static constexpr int64_t NEAR_FLOATS = 256 << 10, FAR_FLOATS = 8 << 20;
 
   // An odd number of vectors: rows a power of two apart would throw each other out of the cache.
   static int64_t row_stride(int64_t width) { return (ceil_div(width, WIDTH) | 1) * WIDTH; }
@@ -98,7 +99,7 @@ class Backward {
       s.weights = cut.take((keys + ROWS) * LANES);
       s.gradients = cut.take((keys + ROWS) * LANES);
       s.cap_slopes = rules_.softcap() ? cut.take((keys + ROWS) * LANES) : nullptr;
-      s.tops = cut.take(keys / KEYS * LANES);
+      s.parts = cut.take(keys / KEYS * 3 * LANES);
       s.kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
     }
     tile_ = cut.take(KEYS * LANES);
@@ -174,7 +175,6 @@ class Backward {
     memset(s.query_sum, 0, static_cast<size_t>(round_up(c.head_dim, ROWS)) * LANES * sizeof(float));
     if (dropout_.on()) dropout_.begin(b, s.hash);
     s.begin();
-    for (int v = 0; v < VECS; v++) s.delta[v] = splat(0.0f);
   }
 
   // The part of the keys from j on that the block sees, its begin a whole number of panels from j.
@@ -184,7 +184,10 @@ class Backward {
     return *n > 0;
   }
   int64_t at(int j) const { return static_cast<int64_t>(j - begin_) * LANES; }
-  float* tops(const Rows& s, int j) const { return s.tops + (j - begin_) / KEYS * LANES; }
+  float* top_of(const Rows& s, int j) const { return s.parts + (j - begin_) / KEYS * 3 * LANES; }
+  float* shrink_of(const Rows& s, int j) const { return top_of(s, j); }
+  float* total_of(const Rows& s, int j) const { return top_of(s, j) + LANES; }
+  float* delta_of(const Rows& s, int j) const { return top_of(s, j) + 2 * LANES; }
   int& kind(const Rows& s, int j) const { return s.kind[(j - begin_) / KEYS]; }
 
   // First walk.
@@ -197,27 +200,30 @@ class Backward {
     kind(s, j) = static_cast<int>(tile);
     if (tile == Tile::EMPTY) return true;
     float *weights = s.weights + at(from), *gradients = s.gradients + at(from);
-    vfloat top[Vecs], shrink[Vecs], ignored[Vecs];
-    for (int v = 0; v < Vecs; v++) top[v] = ignored[v] = s.top[v];
+    vfloat top[Vecs], unused[Vecs];
+    for (int v = 0; v < Vecs; v++) {
+      top[v] = unused[v] = s.top[v];
+      s.total[v] = splat(0.0f);
+    }
     const int64_t panel = j / KEYS * KEY_ROOM + from - j;
     score_panels<Vecs>(keys_ + panel * call_.head_dim, n, s.query, call_.head_dim, weights, top);
     if (n % ROWS) find_top<Vecs>(s, weights, n, top);
     const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
     float* cap_slopes = s.cap_slopes ? s.cap_slopes + at(from) : nullptr;
-    if (!s.template add<Vecs>(rules_, b, from, n, added, weights, top, shrink, cap_slopes)) return false;
-    for (int v = 0; v < Vecs; v++) store(tops(s, j) + v * WIDTH, s.top[v]);
+    if (!s.template add<Vecs>(rules_, b, from, n, added, weights, top, unused, cap_slopes)) return false;
     score_panels<Vecs>(values_ + panel * call_.value_dim, n, s.gradient, call_.value_dim, gradients,
-                       ignored);
+                       unused);
     if (dropout_.on()) drop_gradients<Vecs>(dropout_, s.hash, from, n, weights, gradients);
-    vfloat before[Vecs], probe = splat(0.0f);
-    for (int v = 0; v < Vecs; v++) before[v] = s.delta[v];
-    add_delta<Vecs>(weights, gradients, n, shrink, s.delta);
-    for (int v = 0; v < Vecs; v++) probe = fma(s.delta[v], splat(0.0f), probe);
-    if (!any(negated(equal(probe, splat(0.0f))))) return true;
-    // 0 times a dP that overflowed: nobody may hear of it where the key is masked (N2)
-    rules_.clear<Vecs>(b, from, n, added, gradients);
-    for (int v = 0; v < Vecs; v++) s.delta[v] = before[v];
-    add_delta<Vecs>(weights, gradients, n, shrink, s.delta);
+    if (!find_delta<Vecs>(weights, gradients, n, s.delta)) {
+      // 0 times a dP that overflowed: nobody may hear of it where the key is masked (N2)
+      rules_.clear<Vecs>(b, from, n, added, gradients);
+      find_delta<Vecs>(weights, gradients, n, s.delta);
+    }
+    for (int v = 0; v < Vecs; v++) {
+      store(top_of(s, j) + v * WIDTH, s.top[v]);
+      store(total_of(s, j) + v * WIDTH, s.total[v]);
+      store(delta_of(s, j) + v * WIDTH, s.delta[v]);
+    }
     return true;
   }
 
@@ -230,9 +236,21 @@ class Backward {
     }
   }
 
+  // The sums of all keys from those of KEYS each, and what e is to be multiplied by in each of them:
+  // the very same factor, or rows of P would not add up to exactly what D was divided by.
   bool conclude(Rows& s) {
     const Block& b = s.block;
-    for (int v = 0; v < b.vecs; v++) s.seen_top[v] = finite_or_zero(s.top[v]);
+    for (int v = 0; v < b.vecs; v++) {
+      const vfloat top = finite_or_zero(s.top[v]);
+      s.total[v] = s.delta[v] = splat(0.0f);
+      for (int j = b.begin / KEYS * KEYS; j < b.end; j += KEYS) {
+        if (kind(s, j) == static_cast<int>(Tile::EMPTY)) continue;
+        const vfloat shrink = exp_or_zero(load(top_of(s, j) + v * WIDTH) - top);
+        s.total[v] = fma(shrink, load(total_of(s, j) + v * WIDTH), s.total[v]);
+        s.delta[v] = fma(shrink, load(delta_of(s, j) + v * WIDTH), s.delta[v]);
+        store(shrink_of(s, j) + v * WIDTH, shrink);
+      }
+    }
     if (!normalizer(call_, b, s.top, s.total, s.factor)) return false;
     for (int v = 0; v < b.vecs; v++) s.delta[v] = s.delta[v] * s.factor[v];
     if (side_.sinks) collect_.add_sinks(b, s.top, s.total, s.delta, side_);
@@ -247,7 +265,7 @@ class Backward {
     if (!part(b, j, &from, &n) || kind(s, j) == static_cast<int>(Tile::EMPTY)) return true;
     vfloat norm[Vecs], one[Vecs];
     for (int v = 0; v < Vecs; v++) {
-      norm[v] = exp_or_zero(load(tops(s, j) + v * WIDTH) - s.seen_top[v]) * s.factor[v];
+      norm[v] = load(shrink_of(s, j) + v * WIDTH) * s.factor[v];
       one[v] = splat(1.0f);
     }
     const float *weights = s.weights + at(from), *gradients = s.gradients + at(from);

@@ -9,17 +9,21 @@
 
 namespace EYELINE_NAMESPACE {
 
-// delta = delta * shrink + sum over the keys of e * dP.
+// delta = sum over the keys of e dP. False if it is not finite.
 template <int Vecs>
-[[gnu::noinline]] void add_delta(const float* weights, const float* gradients, int keys,
-                                 const vfloat* shrink, vfloat* delta) {
-  vfloat sum[Vecs];
+[[gnu::noinline]] bool find_delta(const float* weights, const float* gradients, int keys,
+                                  vfloat* delta) {
+  vfloat sum[Vecs], probe = splat(0.0f);  // 0 * x is NaN for NaN and infinity
   for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
   for (int k = 0; k < keys; k++, weights += LANES, gradients += LANES)
 #pragma GCC unroll 3
     for (int v = 0; v < Vecs; v++)
       sum[v] = fma(load(weights + v * WIDTH), load(gradients + v * WIDTH), sum[v]);
-  for (int v = 0; v < Vecs; v++) delta[v] = fma(delta[v], shrink[v], sum[v]);
+  for (int v = 0; v < Vecs; v++) {
+    delta[v] = sum[v];
+    probe = fma(sum[v], splat(0.0f), probe);
+  }
+  return !any(negated(equal(probe, splat(0.0f))));
 }
 
 // Mark the weights of keys [j, j + keys) that are dropped, and take dP through dropout.

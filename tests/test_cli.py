@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -250,10 +249,13 @@ def test_a_closed_pipe_is_no_error():
 
 def test_ctrl_c_while_it_waits_for_text():
     started = process(*look_of("bert", text="-"), wait=False)
-    time.sleep(2)
+    started.stdin.write("more than a pipe holds " * 2**16)
+    started.stdin.flush()  # returns once the process is reading, and it reads until there is an end
     started.send_signal(signal.SIGINT)
+    # a signal that comes just before the system call is heard after it: do not let it wait forever
+    started.stdin.close()
     started.wait(timeout=60)
-    with started.stdin, started.stdout, started.stderr:
+    with started.stdout, started.stderr:
         assert "Traceback" not in started.stderr.read()
     assert started.returncode == 130
 

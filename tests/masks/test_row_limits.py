@@ -59,6 +59,8 @@ KNOWN = [
     masks.sliding_window(2) | masks.prefix(0),
     masks.padding([0, 6]) | masks.padding([2, 1], [4, 4]),
     masks.prefix(2) | masks.padding([2], [2]),
+    masks.sliding_window(2, offset=-8) | masks.padding([2], [3]),
+    masks.padding([2], [1]) | masks.sliding_window((1, 1), offset=9),
     ~masks.causal(),
     ~masks.prefix(0),
     ~masks.prefix(6),

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TEXT := The animal didn't cross the street because it was tired
 
-.PHONY: demo test init lint types slow real mutation bench pictures
+.PHONY: demo test init lint types slow real sanitize mutation bench pictures
 
 demo: init
 	$(BIN)/eyeline look "$(TEXT)" --model minilm --token it
@@ -37,9 +37,19 @@ real: init
 mutation: init
 	$(BIN)/python -m bench.mutation
 
+# The kernels watched by the address and undefined-behaviour sanitizers (Linux, gcc).
+SANITIZED := build/sanitize
+sanitize: init
+	$(BIN)/cmake -S kernels -B $(SANITIZED) -DEYELINE_SANITIZE=ON
+	$(BIN)/cmake --build $(SANITIZED) --parallel 2
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 EYELINE_LIBRARY=$(SANITIZED)/libeyeline_kernels.so \
+	$(BIN)/python tests/_isa_grid.py
+
 bench: init
 	$(BIN)/python -m bench.observe
 	$(BIN)/python -m bench.watch
+	$(BIN)/python -m bench.attention
 
 pictures: init
 	$(BIN)/python -m bench.screenshots

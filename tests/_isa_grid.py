@@ -44,10 +44,19 @@ def check(dtype, lengths, head_dim, mask, option):
         truth["bias"] = added if bias is None else added + bias
     elif bias is not None:
         truth["bias"] = bias
-    exact = _oracle.solve(q, k, v, allowed=allowed, **truth)
+    leaves, doubles = (
+        [t.to(d).requires_grad_() for t in (q, k, v)] for d in (dtype, torch.float64)
+    )
+    exact = _oracle.solve(*doubles, allowed=allowed, **truth)
     call = {"attn_mask": attn_mask, "enable_gqa": True, "impl": "native"} | given
     name = f"{case}-{option}"
     close(eyeline.attention(q, k, v, **call), exact.output, name, dtype)
+    output = eyeline.attention(*leaves, **call)
+    cotangent = torch.randn(output.shape).to(dtype)
+    found = torch.autograd.grad(output, leaves, cotangent)
+    expected = _oracle.gradients(exact.output, doubles, cotangent.double())
+    for ours, theirs in zip(found, expected, strict=True):
+        close(ours, theirs, f"gradients of {name}", dtype)
     if dtype is torch.float32 and head_dim == 8 and lengths == (19, 70):
         reduce = "sum" if option in ("plain", "sinks") else "max"
         measure = eyeline.Measure(7, True, True, (7, 9), reduce)

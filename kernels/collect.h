@@ -52,7 +52,8 @@ class Collect {
  private:
   void add_bias(const Block& b, int lane, int j, int n, const float* row) const {
     const int64_t* s = all_.bias_gradient_stride;
-    float* to = all_.bias_gradient + b.batch * s[0] + b.head[lane] * s[1] + b.row[lane] * s[2] + j * s[3];
+    float* to =
+        all_.bias_gradient + b.batch * s[0] + b.head[lane] * s[1] + b.row[lane] * s[2] + j * s[3];
     if (s[3] == 1) return add_row(row, n, to);
     float sum = 0;
     for (int k = 0; k < n; k++)
@@ -62,7 +63,8 @@ class Collect {
   }
 
   // The diagonals that a tile crosses are summed by themselves first: a sum of short sums rounds less.
-  void add_diagonals(const Block& b, int64_t h, int j, int n, const float* turned, float* diagonal) const {
+  void add_diagonals(const Block& b, int64_t h, int j, int n, const float* turned,
+                     float* diagonal) const {
     float sum[LANES + KEYS + WIDTH] = {};
     const int64_t last = b.row[b.count - 1];
     for (int lane = 0; lane < b.count; lane++)

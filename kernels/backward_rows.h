@@ -1,0 +1,114 @@
+// What the backward pass keeps of a block of queries between its two walks over the keys.
+#pragma once
+#include <string.h>
+
+#include "dropout.h"
+#include "online.h"
+#include "scratch.h"
+
+namespace EYELINE_NAMESPACE {
+
+// Keys rounded up to whole panels.
+constexpr int KEY_ROOM = (KEYS + ROWS - 1) / ROWS * ROWS;
+
+struct Rows : Online {
+  Block block;
+  int first_key;                      // the panels begin with it, a multiple of KEYS
+  float *query, *gradient;            // Q, dO: [width][LANES]
+  float *query_rows, *gradient_rows;  // the same as [LANES][stride]
+  float* query_sum;                   // dQ: [head_dim, rounded up to ROWS][LANES]
+  float *weights, *gradients;         // the panels: e, dP
+  float* cap_slopes;                  // a third one with softcap
+  float* parts;                       // [keys / KEYS][3][LANES], see below
+  int* kind;                          // [keys / KEYS]: Tile
+  vfloat delta[VECS], factor[VECS];
+  alignas(64) int hash[LANES];        // dropout's
+
+  void place(Cutter& cut, const eyeline_call& c) {
+    const int64_t d = c.head_dim, e = c.value_dim, keys = round_up(c.kv_len, KEYS);
+    query = cut.take(d * LANES);
+    gradient = cut.take(e * LANES);
+    query_rows = cut.take(row_stride(d) * LANES);
+    gradient_rows = cut.take(row_stride(e) * LANES);
+    query_sum = cut.take(round_up(d, ROWS) * LANES);
+    weights = cut.take((keys + ROWS) * LANES);
+    gradients = cut.take((keys + ROWS) * LANES);
+    cap_slopes = c.softcap != 0 ? cut.take((keys + ROWS) * LANES) : nullptr;
+    parts = cut.take(keys / KEYS * 3 * LANES);
+    kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
+  }
+
+  // An odd number of vectors: rows a power of two apart would throw each other out of the cache.
+  static int64_t row_stride(int64_t width) { return (ceil_div(width, WIDTH) | 1) * WIDTH; }
+
+  // Read the block's queries and the gradients of its outputs.
+  template <class T>
+  void read(const eyeline_backward& g, const Dropout& dropout) {
+    const eyeline_call& c = g.call;
+    const int64_t* stride = g.output_gradient_stride;
+    const typename T::number *q[LANES], *out[LANES];
+    for (int lane = 0; lane < block.count; lane++) {
+      q[lane] = query_row<T>(c, block, lane);
+      out[lane] = static_cast<const typename T::number*>(g.output_gradient) +
+                  block.batch * stride[0] + block.head[lane] * stride[1] + block.row[lane] * stride[2];
+    }
+    rows_to_lanes<T>(q, block.count, c.head_dim, c.scale, query);
+    gather_rows<T>(q, block.count, c.head_dim, c.scale, row_stride(c.head_dim), query_rows);
+    rows_to_lanes<T>(out, block.count, c.value_dim, 1, gradient);
+    gather_rows<T>(out, block.count, c.value_dim, 1, row_stride(c.value_dim), gradient_rows);
+    memset(query_sum, 0, static_cast<size_t>(round_up(c.head_dim, ROWS)) * LANES * sizeof(float));
+    if (dropout.on()) dropout.begin(block, hash);
+    begin();
+  }
+
+  // The part of the keys from j on that the block sees, its begin a whole number of panels from j.
+  bool part(int j, int* from, int* n) const {
+    *from = j + most(0, block.begin - j) / ROWS * ROWS;
+    *n = least(j + KEYS, block.end) - *from;
+    return *n > 0;
+  }
+  int64_t at(int j) const { return static_cast<int64_t>(j - first_key) * LANES; }
+
+  // Of KEYS keys: the maximum that e was made with, the sums of e and of e dP; when all are known,
+  // what e must be multiplied by.
+  int& kind_of(int j) const { return kind[(j - first_key) / KEYS]; }
+  bool empty(int j) const { return kind_of(j) == static_cast<int>(Tile::EMPTY); }
+  float* top_of(int j) const { return parts + (j - first_key) / KEYS * 3 * LANES; }
+  float* shrink_of(int j) const { return top_of(j); }
+  float* total_of(int j) const { return top_of(j) + LANES; }
+  float* delta_of(int j) const { return top_of(j) + 2 * LANES; }
+
+  // The sums of all keys from those of KEYS each. They shrink by the same factors as e: otherwise the
+  // weights of a row would not add up to exactly what D is divided by. False if not finite.
+  bool conclude(const eyeline_call& c) {
+    for (int v = 0; v < block.vecs; v++) {
+      const vfloat highest = finite_or_zero(top[v]);
+      total[v] = delta[v] = splat(0.0f);
+      for (int j = block.begin / KEYS * KEYS; j < block.end; j += KEYS) {
+        if (empty(j)) continue;
+        const vfloat shrink = exp_or_zero(load(top_of(j) + v * WIDTH) - highest);
+        total[v] = fma(shrink, load(total_of(j) + v * WIDTH), total[v]);
+        delta[v] = fma(shrink, load(delta_of(j) + v * WIDTH), delta[v]);
+        store(shrink_of(j) + v * WIDTH, shrink);
+      }
+    }
+    if (!normalizer(c, block, top, total, factor)) return false;
+    for (int v = 0; v < block.vecs; v++) delta[v] = delta[v] * factor[v];
+    return true;
+  }
+
+  // Hand over dQ. False if it is not finite.
+  template <class T>
+  bool write(const eyeline_backward& g) const {
+    vfloat scale[VECS];
+    for (int v = 0; v < VECS; v++) scale[v] = splat(g.call.scale);
+    typename T::number* row[LANES];
+    const int64_t* stride = g.query_gradient_stride;
+    for (int lane = 0; lane < block.count; lane++)
+      row[lane] = static_cast<typename T::number*>(g.query_gradient) + block.batch * stride[0] +
+                  block.head[lane] * stride[1] + block.row[lane] * stride[2];
+    return lanes_to_rows<T>(query_sum, scale, block.count, g.call.head_dim, row);
+  }
+};
+
+}  // namespace EYELINE_NAMESPACE

@@ -14,7 +14,7 @@ import torch
 import eyeline
 from eyeline import impl
 from eyeline.impl import _native_library, _native_quick, native
-from eyeline.impl._native_library import Call, library
+from eyeline.impl._native_library import BackwardCall, Call, library
 
 HEADER = Path(__file__).parents[2] / "kernels/eyeline_kernels.h"
 needs_kernels = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
@@ -161,6 +161,7 @@ TYPES = {
     ctypes.c_uint64: "uint64_t",
     ctypes.c_float: "float",
     ctypes.c_void_p: "pointer",
+    Call: "eyeline_call",
 }
 
 
@@ -186,8 +187,9 @@ def described(structure):
 
 
 @pytest.mark.skipif(not HEADER.exists(), reason="the sources of the kernels are not here")
-def test_the_struct_is_that_of_the_header():
+def test_the_structs_are_those_of_the_header():
     assert described(Call) == declared("eyeline_call")
+    assert described(BackwardCall) == declared("eyeline_backward")
 
 
 def test_it_looks_beside_the_package_then_where_it_was_installed(tmp_path, monkeypatch):

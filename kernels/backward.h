@@ -119,6 +119,8 @@ class Backward {
           return false;
     for (int64_t i = 0; i < blocks; i++)
       if (!rows_[i].conclude(call_)) return false;
+    for (int64_t i = 0; !call_.sinks && i < blocks; i++)
+      dropout_.on() ? rows_[i].template refine<true>() : rows_[i].template refine<false>();
     for (int64_t i = 0; side_.sinks && i < blocks; i++)
       collect_.add_sinks(rows_[i].block, rows_[i].top, rows_[i].total, rows_[i].delta, side_);
     for (int j = begin; j < end; j += KEYS)

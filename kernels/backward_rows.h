@@ -2,7 +2,7 @@
 #pragma once
 #include <string.h>
 
-#include "dropout.h"
+#include "derivative.h"
 #include "online.h"
 #include "scratch.h"
 
@@ -95,6 +95,25 @@ struct Rows : Online {
     if (!normalizer(c, block, top, total, factor)) return false;
     for (int v = 0; v < block.vecs; v++) delta[v] = delta[v] * factor[v];
     return true;
+  }
+
+  // p (dP - D) sums to 0 but for what rounding made of D: take that out of it. In a row with peaked
+  // weights it would be most of the gradient. (With a sink p does not add up to 1: D stays.)
+  template <bool Dropped>
+  void refine() {
+    vfloat rest[VECS];
+    for (int v = 0; v < VECS; v++) rest[v] = splat(0.0f);
+    for (int j = block.begin / KEYS * KEYS; j < block.end; j += KEYS)
+      with_vecs(block.vecs, [&](auto count) {
+        constexpr int Vecs = decltype(count)::value;
+        int from, n;
+        if (!part(j, &from, &n) || empty(j)) return true;
+        vfloat norm[Vecs];
+        for (int v = 0; v < Vecs; v++) norm[v] = load(shrink_of(j) + v * WIDTH) * factor[v];
+        add_rest<Vecs, Dropped>(weights + at(from), gradients + at(from), n, norm, delta, rest);
+        return true;
+      });
+    for (int v = 0; v < block.vecs; v++) delta[v] = delta[v] + rest[v];
   }
 
   // Hand over dQ. False if it is not finite.

@@ -26,6 +26,22 @@ template <int Vecs>
   return !any(negated(equal(probe, splat(0.0f))));
 }
 
+// rest += norm * sum over the keys of e (dP - D).
+template <int Vecs, bool Dropped>
+[[gnu::noinline]] void add_rest(const float* weights, const float* gradients, int keys,
+                                const vfloat* norm, const vfloat* delta, vfloat* rest) {
+  vfloat sum[Vecs];
+  for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
+  for (int k = 0; k < keys; k++, weights += LANES, gradients += LANES)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) {
+      vfloat e = load(weights + v * WIDTH);
+      if (Dropped) e = vmax(e, splat(0.0f) - e);
+      sum[v] = fma(e, load(gradients + v * WIDTH) - delta[v], sum[v]);
+    }
+  for (int v = 0; v < Vecs; v++) rest[v] = fma(sum[v], norm[v], rest[v]);
+}
+
 // Mark the weights of keys [j, j + keys) that are dropped, and take dP through dropout.
 template <int Vecs>
 [[gnu::noinline]] void drop_gradients(const Dropout& dropout, const int* hash, int j, int keys,

@@ -189,6 +189,25 @@ def test_drawn_problems_in_half_precision_equal_the_judge(dtype, data):
     torch.testing.assert_close(output.double(), drawn.solve().output, **TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("p", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("lengths", [(1, 300), (5, 3), (70, 130)])
+def test_the_weights_that_are_dropped_and_their_gradients_are_the_references(p, is_causal, lengths):
+    tensors = [
+        torch.randn(2, heads, n, 8)
+        for heads, n in zip((4, 2, 2), (*lengths, lengths[1]), strict=True)
+    ]
+    leaves = [t.requires_grad_() for t in tensors]
+    results = []
+    for impl in ("native", "reference"):
+        torch.manual_seed(7)
+        options = {"dropout_p": p, "is_causal": is_causal, "enable_gqa": True, "impl": impl}
+        output = eyeline.attention(*leaves, **options)
+        results.append([output, *torch.autograd.grad(output.sin().sum(), leaves)])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
+
+
 @pytest.mark.parametrize("k", [1, 3, 16, 64])
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("lengths", [(1, 300), (40, 300), (130, 130), (7, 3)])

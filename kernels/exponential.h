@@ -19,9 +19,11 @@ inline vfloat exp_live(vfloat x) {
   p = fma(p, r, splat(2.402224243e-1f));
   p = fma(p, r, splat(6.931470037e-1f));
   p = fma(p, r, splat(1.0f));
-  // Results below 2^-126 become 0: arithmetic on such numbers is a hundred times slower on many CPUs,
-  // and far tails of a softmax are full of them. (Not so the user's own subnormal numbers.)
-  return pick(less(n, splat(-126.0f)), splat(0.0f), times_power_of_2(p, n));
+  // Results below 2^-126 become 0, and are not made in the first place: arithmetic on such numbers is
+  // a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so the
+  // user's own subnormal numbers.) p * 0 is NaN where x was -inf.
+  const vfloat least_power = splat(-126.0f);
+  return pick(less(n, least_power), p * splat(0.0f), times_power_of_2(p, vmax(least_power, n)));
 }
 
 // The same with e^-inf = 0.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bench._measure import interleaved
+from bench._measure import interleaved, peak_gflops
 
 ROUNDS = 2_000_000
 
@@ -20,10 +20,12 @@ class Machine:
 
     Attributes:
         float32: Operations per second of fused multiply-adds that wait for nothing.
+        matmul: Operations per second of torch's own float32 matrix product.
         bandwidth: Bytes per second when reading memory.
     """
 
     float32: float
+    matmul: float
     bandwidth: float
 
     @staticmethod
@@ -34,7 +36,11 @@ class Machine:
         numbers = torch.ones(2**26)  # 256 MB: far more than any cache
         runs = {"spin": lambda: spin(threads, ROUNDS), "read": lambda: numbers.sum()}
         best = {name: min(times) for name, times in interleaved(runs, rounds=9).items()}
-        return Machine(spin(threads, ROUNDS) / best["spin"], numbers.nbytes / best["read"])
+        return Machine(
+            spin(threads, ROUNDS) / best["spin"],
+            1e9 * peak_gflops(),
+            numbers.nbytes / best["read"],
+        )
 
     def flops(self, dtype: torch.dtype) -> float:
         """The peak for products of a dtype; twice for bfloat16 where the CPU multiplies pairs."""
@@ -46,7 +52,10 @@ class Machine:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"peak {self.float32 / 1e9:.0f} GF/s float32, {self.bandwidth / 1e9:.1f} GB/s read"
+        return (
+            f"peak {self.float32 / 1e9:.0f} GF/s float32 (torch.matmul {self.matmul / 1e9:.0f}), "
+            f"{self.bandwidth / 1e9:.1f} GB/s read"
+        )
 
 
 def _compiled() -> Callable[[int, int], float]:

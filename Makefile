@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TEXT := The animal didn't cross the street because it was tired
 
-.PHONY: demo test init lint types slow real sanitize mutation bench pictures
+.PHONY: demo test init lint types slow real sanitize wheel mutation bench pictures
 
 demo: init
 	$(BIN)/eyeline look "$(TEXT)" --model minilm --token it
@@ -45,6 +45,16 @@ sanitize: init
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 EYELINE_LIBRARY=$(SANITIZED)/libeyeline_kernels.so \
 	$(BIN)/python tests/_isa_grid.py
+
+# The wheel, built in isolation, in an environment where nothing else knows eyeline.
+wheel: init
+	rm -rf build/wheel build/smoke
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv --without-pip build/smoke
+	SITE=$$(build/smoke/bin/python -c 'import site; print(site.getsitepackages()[0])') && \
+	$(BIN)/python -m pip install --quiet --no-deps --target $$SITE build/wheel/*.whl && \
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > $$SITE/dependencies.pth
+	cd build/smoke && bin/python -I ../../tests/_smoke.py
 
 bench: init
 	$(BIN)/python -m bench.observe

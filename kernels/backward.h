@@ -26,7 +26,7 @@ class Backward {
 
   Backward(const eyeline_backward& g, const Line& line, bool own_sums, Scratch& scratch)
       : all_(g), call_(g.call), line_(line), rules_(g.call), dropout_(g.call), collect_(g, line),
-        sums_(g.call), at_once_(blocks_at_once(g.call)) {
+        sums_(g.call), rest_(Scale(g.call.scale).rest), at_once_(blocks_at_once(g.call)) {
     Cutter measure(nullptr);
     place(measure, own_sums);
     float* memory = scratch.reserve(measure.used());
@@ -148,13 +148,14 @@ class Backward {
       s.total[v] = splat(0.0f);
     }
     const int64_t panel = j / KEYS * KEY_ROOM + from - j;
-    score_panels<Vecs>(keys_ + panel * call_.head_dim, n, s.query, call_.head_dim, weights, top);
+    score_panels<Vecs>(keys_ + panel * call_.head_dim, n, s.query, call_.head_dim, rest_, weights,
+                       top);
     if (n % ROWS) find_top<Vecs>(s, weights, n, top);
     const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
     float* cap_slopes = s.cap_slopes ? s.cap_slopes + s.at(from) : nullptr;
     if (!s.template add<Vecs>(rules_, b, from, n, added, weights, top, unused, cap_slopes)) return false;
-    score_panels<Vecs>(values_ + panel * call_.value_dim, n, s.gradient, call_.value_dim, gradients,
-                       unused);
+    score_panels<Vecs>(values_ + panel * call_.value_dim, n, s.gradient, call_.value_dim, 1,
+                       gradients, unused);
     if (dropout_.on()) drop_gradients<Vecs>(dropout_, s.hash, from, n, weights, gradients);
     if (!find_delta<Vecs>(weights, gradients, n, s.delta)) {
       // 0 times a dP that overflowed: nobody may hear of it where the key is masked (N2)
@@ -221,6 +222,7 @@ class Backward {
   Dropout dropout_;
   Collect collect_;
   KeySums sums_;
+  float rest_;
   int64_t at_once_;
   bool fine_ = false;
   Side side_ = {nullptr, nullptr};

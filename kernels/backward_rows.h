@@ -52,7 +52,7 @@ struct Rows : Online {
       out[lane] = static_cast<const typename T::number*>(g.output_gradient) +
                   block.batch * stride[0] + block.head[lane] * stride[1] + block.row[lane] * stride[2];
     }
-    rows_to_lanes<T>(q, block.count, c.head_dim, c.scale, query);
+    rows_to_lanes<T>(q, block.count, c.head_dim, Scale(c.scale).power, query);
     gather_rows<T>(q, block.count, c.head_dim, c.scale, row_stride(c.head_dim), query_rows);
     rows_to_lanes<T>(out, block.count, c.value_dim, 1, gradient);
     gather_rows<T>(out, block.count, c.value_dim, 1, row_stride(c.value_dim), gradient_rows);

@@ -106,7 +106,7 @@ template <class T>
 inline void pack_query(const eyeline_call& c, const Block& b, float* lanes) {
   const typename T::number* row[LANES];
   for (int lane = 0; lane < b.count; lane++) row[lane] = query_row<T>(c, b, lane);
-  rows_to_lanes<T>(row, b.count, c.head_dim, c.scale, lanes);
+  rows_to_lanes<T>(row, b.count, c.head_dim, Scale(c.scale).power, lanes);
 }
 
 }  // namespace EYELINE_NAMESPACE

@@ -29,7 +29,7 @@ class Decode {
   }
 
   Decode(const eyeline_call& c, const Line& line, Scratch& scratch)
-      : call_(c), line_(line), rules_(c),
+      : call_(c), line_(line), rules_(c), scale_(c.scale),
         query_width_(round_up(c.head_dim, WIDTH)), value_width_(round_up(c.value_dim, WIDTH)) {
     const int64_t turned = round_up(c.value_dim, ROWS) * LANES;
     Cutter cut(scratch.reserve(MOST_ROWS * (query_width_ + KEYS) + WIDTH * WIDTH * MOST_ROWS + turned + 64));
@@ -45,7 +45,7 @@ class Decode {
     block_.fill(call_, line_, index, 0, line_.length);
     const number* row[LANES];
     for (int r = 0; r < block_.count; r++) row[r] = query_row<T>(call_, block_, r);
-    gather_rows<T>(row, block_.count, call_.head_dim, call_.scale, query_width_, query_);
+    gather_rows<T>(row, block_.count, call_.head_dim, scale_.power, query_width_, query_);
     for (int64_t i = block_.count * KEYS; i < MOST_ROWS * KEYS; i++) scores_[i] = 0;
     top_ = part;
     total_ = part + MOST_ROWS;
@@ -169,7 +169,7 @@ class Decode {
         transpose(x);
         for (int half = WIDTH / 2; half; half /= 2)  // pairs of pairs: it rounds less
           for (int i = 0; i < half; i++) x[i] = x[i] + x[i + half];
-        store(scores_ + r * KEYS + k, x[0]);
+        store(scores_ + r * KEYS + k, x[0] * splat(scale_.rest));
       }
     }
   }
@@ -271,6 +271,7 @@ class Decode {
   const eyeline_call& call_;
   const Line& line_;
   Rules rules_;
+  Scale scale_;
   int64_t query_width_, value_width_;
   Block block_;
   float *query_, *scores_, *products_, *turned_;

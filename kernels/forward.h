@@ -27,7 +27,8 @@ template <class T>
 class Forward {
  public:
   Forward(const eyeline_call& c, Scratch& scratch)
-      : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0) {
+      : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0),
+        rest_(Scale(c.scale).rest) {
     const int64_t per_block = round_up(c.head_dim * LANES, 16) + round_up(width_ * LANES, 16);
     Cutter cut(scratch.reserve(MOST_BLOCKS * per_block + KEYS * (2 * LANES + width_ + c.head_dim) + 64));
     for (int i = 0; i < MOST_BLOCKS; i++) {
@@ -111,13 +112,14 @@ class Forward {
       base = keys_ + (from - packed) * call_.head_dim;
       stride = call_.head_dim;
     }
-    score_keys<Vecs>(base, stride, n, query, call_.head_dim, scores_, top);
+    score_keys<Vecs>(base, stride, n, query, call_.head_dim, rest_, scores_, top);
   }
 
   const eyeline_call& call_;
   Rules rules_;
   Dropout dropout_;
   int64_t width_;
+  float rest_;
   Walk state_[MOST_BLOCKS];
   float *scores_, *tile_, *values_, *keys_;
 };

@@ -67,9 +67,15 @@ inline void add_panel(const float* numbers, const float* vectors, int64_t count,
   }
 }
 
-// Store scores and raise `top` to their maximum.
+// Store products times `rest` (pack.h, Scale) as scores, and raise `top` to their maximum.
 template <int Vecs>
-inline void finish_scores(const vfloat (*acc)[Vecs], float* scores, vfloat* top) {
+inline void finish_scores(vfloat (*acc)[Vecs], float rest, float* scores, vfloat* top) {
+  if (rest != 1) {
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 3
+      for (int v = 0; v < Vecs; v++) acc[r][v] = acc[r][v] * splat(rest);
+  }
 #pragma GCC unroll 3
   for (int v = 0; v < Vecs; v++) {
     vfloat highest = acc[0][v];
@@ -83,14 +89,43 @@ inline void finish_scores(const vfloat (*acc)[Vecs], float* scores, vfloat* top)
   }
 }
 
+// Heads up to here are so narrow that their products cost little beside softmax.
+constexpr int64_t NARROW = 8;
+
+// Scores of narrow heads, as if summed in twice the precision: what each product and each sum rounds
+// away is summed too (Ogita, Rump, Oishi 2005, "Accurate Sum and Dot Product", algorithm Dot2).
+// Short rows of large scores are what people check by hand. `key(r, d)` is a number of key r.
+template <int Vecs, class Key>
+inline void score_narrow(Key key, const float* query, int64_t head_dim, float rest, float* scores,
+                         vfloat* top) {
+  for (int r = 0; r < ROWS; r++, scores += LANES) {
+    for (int v = 0; v < Vecs; v++) {
+      vfloat sum = splat(0.0f), lost = sum;
+      for (int64_t d = 0; d < head_dim; d++) {
+        const vfloat a = splat(key(r, d)), b = load(query + d * LANES + v * WIDTH);
+        const vfloat product = a * b, next = sum + product, added = next - sum;
+        const vfloat rounded = fma(a, b, splat(0.0f) - product);
+        lost = lost + ((sum - (next - added)) + (product - added)) + rounded;
+        sum = next;
+      }
+      const vfloat score = (sum + lost) * splat(rest);
+      store(scores + v * WIDTH, score);
+      top[v] = vmax(top[v], score);
+    }
+  }
+}
+
 // Scores of ROWS keys, and `top` raised to their maximum.
 //
 //   key     ROWS pointers to head_dim numbers
 //   query   [head_dim][LANES]
 //   scores  [ROWS][LANES], written
 template <int Vecs>
-inline void score_tile(const float* const* key, const float* query, int64_t head_dim, float* scores,
-                       vfloat* top) {
+inline void score_tile(const float* const* key, const float* query, int64_t head_dim, float rest,
+                       float* scores, vfloat* top) {
+  if (head_dim <= NARROW)
+    return score_narrow<Vecs>([&](int r, int64_t d) { return key[r][d]; }, query, head_dim, rest,
+                              scores, top);
   vfloat acc[ROWS][Vecs];
   const float* k[ROWS];
 #pragma GCC unroll 8
@@ -107,13 +142,16 @@ inline void score_tile(const float* const* key, const float* query, int64_t head
     if (d == head_dim) break;
     store_tile<Vecs>(acc, scores);
   }
-  finish_scores<Vecs>(acc, scores, top);
+  finish_scores<Vecs>(acc, rest, scores, top);
 }
 
 // The same with the keys in panels, `key` [head_dim][ROWS].
 template <int Vecs>
-inline void score_panel(const float* key, const float* query, int64_t head_dim, float* scores,
-                        vfloat* top) {
+inline void score_panel(const float* key, const float* query, int64_t head_dim, float rest,
+                        float* scores, vfloat* top) {
+  if (head_dim <= NARROW)
+    return score_narrow<Vecs>([&](int r, int64_t d) { return key[d * ROWS + r]; }, query, head_dim,
+                              rest, scores, top);
   vfloat acc[ROWS][Vecs];
   for (int64_t begin = 0, end;; begin = end) {
     end = least(head_dim, begin + LONGEST_SUM);
@@ -123,7 +161,7 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
     if (end == head_dim) break;
     store_tile<Vecs>(acc, scores);
   }
-  finish_scores<Vecs>(acc, scores, top);
+  finish_scores<Vecs>(acc, rest, scores, top);
 }
 
 // output = output * shrink + V^T P^T, for ROWS components of the values.
@@ -178,11 +216,11 @@ inline void gradient_tile(const float* weights, int queries, const float* rows, 
 // `keys` rounded up to ROWS.
 template <int Vecs>
 [[gnu::noinline]] void score_keys(const float* key, int64_t stride, int keys, const float* query,
-                                  int64_t head_dim, float* scores, vfloat* top) {
+                                  int64_t head_dim, float rest, float* scores, vfloat* top) {
   for (int k = 0; k < keys; k += ROWS) {
     const float* row[ROWS];  // past the end the last key again: nobody looks, nothing overruns
     for (int r = 0; r < ROWS; r++) row[r] = key + least(k + r, keys - 1) * stride;
-    score_tile<Vecs>(row, query, head_dim, scores + k * LANES, top);
+    score_tile<Vecs>(row, query, head_dim, rest, scores + k * LANES, top);
   }
 }
 
@@ -190,9 +228,9 @@ template <int Vecs>
 // they are read many times.
 template <int Vecs>
 [[gnu::noinline]] void score_panels(const float* key, int keys, const float* query,
-                                    int64_t head_dim, float* scores, vfloat* top) {
+                                    int64_t head_dim, float rest, float* scores, vfloat* top) {
   for (int k = 0; k < keys; k += ROWS, key += ROWS * head_dim)
-    score_panel<Vecs>(key, query, head_dim, scores + k * LANES, top);
+    score_panel<Vecs>(key, query, head_dim, rest, scores + k * LANES, top);
 }
 
 // All components of the values; `panel` numbers from one packed panel to the next.

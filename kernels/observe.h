@@ -33,7 +33,8 @@ template <class T>
 class Observe {
  public:
   Observe(const eyeline_call& c, Scratch& scratch)
-      : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0) {
+      : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0),
+        rest_(Scale(c.scale).rest) {
     const int64_t keys = round_up(c.kv_len, KEYS), tops = TopK::floats(keys, c.top_k);
     const int64_t cells = c.pooled ? c.pool_cols : 0;
     at_once_ = keys <= 8192 ? MOST : 1;
@@ -145,7 +146,7 @@ class Observe {
       stride = call_.key_stride[2];
     }
     float* scores = panel(s, from);
-    score_keys<Vecs>(key, stride, to - from, s.query, call_.head_dim, scores, s.top);
+    score_keys<Vecs>(key, stride, to - from, s.query, call_.head_dim, rest_, scores, s.top);
     if (tile == Tile::PARTIAL || rules_.softcap() || from < b.full_begin || to > b.full_end) {
       const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
       kind(s, j) = static_cast<int>(Tile::PARTIAL);
@@ -304,6 +305,7 @@ class Observe {
   const eyeline_call& call_;
   Rules rules_;
   int64_t width_;
+  float rest_;
   int at_once_;
   int begin_ = 0;  // the key at which the panels begin
   Seen seen_[MOST];

@@ -55,6 +55,21 @@ inline void rows_to_lanes(const typename T::number* const* row, int count, int64
   }
 }
 
+// scale = power * rest. The query takes the power of 2, which rounds nothing; what is left, from 1/2
+// to 1, is multiplied to each score. Where scores are large, a query rounded once more would show.
+struct Scale {
+  float power = 1, rest;
+
+  explicit Scale(float scale) : rest(scale) {
+    int exponent;
+    const float part = __builtin_frexpf(scale, &exponent);
+    if (part == 0 || part * 0 != 0 || exponent < -60 || exponent > 60) return;
+    const bool whole = part == 0.5f;  // a power of 2 itself
+    power = __builtin_ldexpf(1, whole ? exponent - 1 : exponent);
+    rest = whole ? 1 : part;
+  }
+};
+
 // Plain rows of floats, times factor: to[lane][d], filled up with zeros to whole vectors.
 template <class T>
 inline void gather_rows(const typename T::number* const* row, int count, int64_t width,

@@ -301,19 +301,19 @@ class Copy:
             "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         }
-        if self.library.exists():
-            found["EYELINE_LIBRARY"] = str(self.library)
+        if self.kernels_file.exists():
+            found["EYELINE_LIBRARY"] = str(self.kernels_file)
         return found
 
     @property
-    def library(self) -> Path:
+    def kernels_file(self) -> Path:
         return self.folder / "libmutant.so"
 
     def compile(self) -> None:
         compiler = os.environ.get("CXX", "c++")
         sources = [self.kernels / name for name in ("attend.cpp", "dispatch.cpp")]
         name = "-DEYELINE_NAMESPACE=generic"
-        subprocess.run([compiler, *COMPILE, name, *sources, "-o", self.library], check=True)
+        subprocess.run([compiler, *COMPILE, name, *sources, "-o", self.kernels_file], check=True)
 
     def ask(self, code: str) -> str:
         """What a Python that imports the copy prints."""

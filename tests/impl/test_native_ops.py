@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import library
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import eyeline
@@ -58,9 +59,9 @@ def leaves(operands: Operands, grad: bool) -> Operands:
 @pytest.mark.parametrize("problem", [everything(), Problem(*tensors(), scale=1.0)])
 def test_the_operators_keep_what_torch_asks_of_them(problem):
     operands = Operands.of(problem)
-    torch.library.opcheck(torch.ops.eyeline.attend.default, tuple(leaves(operands, grad=True)))
+    library.opcheck(torch.ops.eyeline.attend.default, tuple(leaves(operands, grad=True)))
     gradient = torch.randn(2, 2, 6, 4)
-    torch.library.opcheck(
+    library.opcheck(
         torch.ops.eyeline.attend_backward.default, (gradient, *leaves(operands, grad=False))
     )
 

@@ -7,7 +7,7 @@
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from eyeline.impl._native_backward import run_backward
 from eyeline.impl._native_operands import SCHEMA, Operands
@@ -17,9 +17,9 @@ from eyeline.impl._tiled_backward import Second
 
 __all__ = ["attend"]
 
-_LIBRARY = torch.library.Library("eyeline", "DEF")
-_LIBRARY.define(f"attend({SCHEMA}) -> (Tensor, Tensor, Tensor)")
-_LIBRARY.define(f"attend_backward(Tensor output_gradient, {SCHEMA}) -> Tensor[]")
+_OPERATORS = library.Library("eyeline", "DEF")
+_OPERATORS.define(f"attend({SCHEMA}) -> (Tensor, Tensor, Tensor)")
+_OPERATORS.define(f"attend_backward(Tensor output_gradient, {SCHEMA}) -> Tensor[]")
 _ATTEND = torch.ops.eyeline.attend.default
 _BACKWARD = torch.ops.eyeline.attend_backward.default
 
@@ -29,14 +29,14 @@ def attend(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
     return _ATTEND(*operands)
 
 
-@torch.library.impl(_LIBRARY, "attend", "CPU")
+@library.impl(_OPERATORS, "attend", "CPU")
 def _attend(*operands) -> tuple[Tensor, Tensor, Tensor]:
     found = run(Operands(*operands), Wants(output=True))
     assert found.output is not None
     return found.output, found.normalizer.maximum, found.normalizer.total
 
 
-@torch.library.register_fake("eyeline::attend", lib=_LIBRARY)
+@library.register_fake("eyeline::attend", lib=_OPERATORS)
 def _attend_fake(*operands) -> tuple[Tensor, Tensor, Tensor]:
     query, _, value = operands[:3]
     rows = query.shape[:3]
@@ -44,12 +44,12 @@ def _attend_fake(*operands) -> tuple[Tensor, Tensor, Tensor]:
     return query.new_empty((*rows, value.shape[-1])), maximum, total
 
 
-@torch.library.impl(_LIBRARY, "attend_backward", "CPU")
+@library.impl(_OPERATORS, "attend_backward", "CPU")
 def _attend_backward(output_gradient: Tensor, *operands) -> list[Tensor]:
     return run_backward(Operands(*operands), output_gradient)
 
 
-@torch.library.register_fake("eyeline::attend_backward", lib=_LIBRARY)
+@library.register_fake("eyeline::attend_backward", lib=_OPERATORS)
 def _attend_backward_fake(output_gradient: Tensor, *operands) -> list[Tensor]:
     return [t.new_empty(t.shape) for t in Operands(*operands).differentiable]
 
@@ -106,11 +106,9 @@ def _one_by_one(operator):
     return rule
 
 
-torch.library.register_autograd(
-    "eyeline::attend", _attend_gradient, setup_context=_keep, lib=_LIBRARY
-)
-torch.library.register_autograd(
-    "eyeline::attend_backward", _backward_gradient, setup_context=_keep, lib=_LIBRARY
+library.register_autograd("eyeline::attend", _attend_gradient, setup_context=_keep, lib=_OPERATORS)
+library.register_autograd(
+    "eyeline::attend_backward", _backward_gradient, setup_context=_keep, lib=_OPERATORS
 )
 for _name, _operator in (("attend", _ATTEND), ("attend_backward", _BACKWARD)):
-    torch.library.register_vmap(f"eyeline::{_name}", _one_by_one(_operator), lib=_LIBRARY)
+    library.register_vmap(f"eyeline::{_name}", _one_by_one(_operator), lib=_OPERATORS)

@@ -10,6 +10,7 @@ pip install onnx onnxruntime.
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -79,32 +80,38 @@ def flops(shape: tuple, causal: bool, products: int = 2) -> float:
     return 2.0 * products * batch * heads * length**2 * width / (2 if causal else 1)
 
 
-def forward(dtype: torch.dtype) -> Iterator[Case]:
+def both(q: Tensor, k: Tensor, v: Tensor, **how) -> dict[str, Callable]:
+    """The same call of torch and of eyeline."""
+    return {
+        "torch": partial(F.scaled_dot_product_attention, q, k, v, **how),
+        "eyeline": partial(eyeline.attention, q, k, v, **how),
+    }
+
+
+def kinds() -> Iterator[tuple[tuple, bool, dict[str, bool]]]:
+    """Shapes, causal or not, and how that is said."""
     for shape in SHAPES:
         for causal in (False, True):
-            q, k, v = tensors(shape, dtype)
-            how = {"is_causal": causal, "enable_gqa": shape[1] != shape[2]}
-            runs: dict[str, Callable] = {
-                "torch": lambda q=q, k=k, v=v, how=how: F.scaled_dot_product_attention(
-                    q, k, v, **how
-                ),
-                "eyeline": lambda q=q, k=k, v=v, how=how: eyeline.attention(q, k, v, **how),
-            }
-            if dtype == FLOAT32 and not causal and shape[1] == shape[2]:
-                rival = onnxruntime_attention(q, k, v)
-                if rival is not None:
-                    runs["onnxruntime"] = rival
-            name = f"forward-{str(dtype).removeprefix('torch.')}"
-            yield Case(name, label(shape, causal), runs, flops(shape, causal), dtype=dtype)
+            yield shape, causal, {"is_causal": causal, "enable_gqa": shape[1] != shape[2]}
+
+
+def forward(dtype: torch.dtype) -> Iterator[Case]:
+    for shape, causal, how in kinds():
+        q, k, v = tensors(shape, dtype)
+        runs = both(q, k, v, **how)
+        if dtype == FLOAT32 and not causal and shape[1] == shape[2]:
+            rival = onnxruntime_attention(q, k, v)
+            if rival is not None:
+                runs["onnxruntime"] = rival
+        name = f"forward-{str(dtype).removeprefix('torch.')}"
+        yield Case(name, label(shape, causal), runs, flops(shape, causal), dtype=dtype)
 
 
 def masked() -> Iterator[Case]:
     def pair(name: str, shape: tuple, dense: Tensor, mask: masks.Mask | Tensor) -> Case:
         q, k, v = tensors(shape, FLOAT32)
-        runs = {
-            "torch": lambda: F.scaled_dot_product_attention(q, k, v, attn_mask=dense),
-            "eyeline": lambda: eyeline.attention(q, k, v, attn_mask=mask),
-        }
+        runs = both(q, k, v, attn_mask=dense)
+        runs["eyeline"] = partial(eyeline.attention, q, k, v, attn_mask=mask)
         return Case("masks", f"{label(shape)} {name}", runs)
 
     length = 16384
@@ -135,30 +142,21 @@ def unfused() -> Iterator[Case]:
     shape = (1, 12, 12, 2048, 64)
     q, k, v = tensors(shape, FLOAT32)
     wide = torch.randn(1, 12, 2048, 128)
-    both = {"torch": F.scaled_dot_product_attention, "eyeline": eyeline.attention}
-    yield Case(
-        "unfused",
-        f"{label(shape)} value_dim 128",
-        {name: lambda f=f: f(q, k, wide) for name, f in both.items()},
-        1.5 * flops(shape, False),
-    )
-    yield Case(
-        "unfused",
-        f"{label(shape)} dropout",
-        {name: lambda f=f: f(q, k, v, dropout_p=0.1) for name, f in both.items()},
-        flops(shape, False),
-    )
+    wider = 1.5 * flops(shape, False)
+    yield Case("unfused", f"{label(shape)} value_dim 128", both(q, k, wide), wider)
+    dropped = both(q, k, v, dropout_p=0.1)
+    yield Case("unfused", f"{label(shape)} dropout", dropped, flops(shape, False))
     leaves = [t.requires_grad_() for t in tensors(shape, FLOAT32)]
     bias = torch.randn(1, 12, 2048, 2048).requires_grad_()
 
     def with_gradient(f: Callable) -> object:
         with torch.enable_grad():
-            return torch.autograd.grad(f(*leaves, attn_mask=bias).sum(), [*leaves, bias])
+            return torch.autograd.grad(f().sum(), [*leaves, bias])
 
     yield Case(
         "unfused",
         f"{label(shape)} bias with gradient",
-        {name: lambda f=f: with_gradient(f) for name, f in both.items()},
+        {n: partial(with_gradient, f) for n, f in both(*leaves, attn_mask=bias).items()},
         flops(shape, False, 7),
     )
 
@@ -176,54 +174,35 @@ def decode() -> Iterator[Case]:
             torch.manual_seed(0)
             q = torch.randn(batch, heads, queries, width).to(dtype)
             k, v = (torch.randn(batch, kv_heads, 4096, width).to(dtype) for _ in range(2))
-            runs = {
-                "torch": lambda q=q, k=k, v=v: F.scaled_dot_product_attention(
-                    q, k, v, enable_gqa=True
-                ),
-                "eyeline": lambda q=q, k=k, v=v: eyeline.attention(q, k, v, enable_gqa=True),
-            }
             read = 2.0 * batch * kv_heads * 4096 * width * q.element_size()
             name = f"{batch}x{heads}/{kv_heads} {queries}|4096x{width} {q.element_size() * 8} bit"
-            yield Case("decode", name, runs, read=read, dtype=dtype)
+            yield Case("decode", name, both(q, k, v, enable_gqa=True), read=read, dtype=dtype)
 
 
 def backward(dtype: torch.dtype) -> Iterator[Case]:
-    for shape in SHAPES[3:]:
-        for causal in (False, True):
-            inputs = tensors(shape, dtype, grad=True)
-            how = {"is_causal": causal, "enable_gqa": shape[1] != shape[2]}
-            runs = {}
-            for name, f in (
-                ("torch", F.scaled_dot_product_attention),
-                ("eyeline", eyeline.attention),
-            ):
-                with torch.enable_grad():
-                    output = f(*inputs, **how)
-                gradient = torch.ones_like(output)
-
-                def run(output=output, gradient=gradient, inputs=inputs):
-                    return torch.autograd.grad(output, inputs, gradient, retain_graph=True)
-
-                runs[name] = run
-            name = f"backward-{str(dtype).removeprefix('torch.')}"
-            yield Case(name, label(shape, causal), runs, flops(shape, causal, 5), dtype=dtype)
+    for shape, causal, how in kinds():
+        if shape in SHAPES[:3]:
+            continue
+        inputs = tensors(shape, dtype, grad=True)
+        runs = {}
+        for name, f in both(*inputs, **how).items():
+            with torch.enable_grad():
+                output = f()
+            gradient = torch.ones_like(output)
+            runs[name] = partial(torch.autograd.grad, output, inputs, gradient, retain_graph=True)
+        name = f"backward-{str(dtype).removeprefix('torch.')}"
+        yield Case(name, label(shape, causal), runs, flops(shape, causal, 5), dtype=dtype)
 
 
 def observed() -> Iterator[Case]:
-    for shape in SHAPES[4:]:
-        for causal in (False, True):
-            q, k, v = tensors(shape, FLOAT32)
-            how = {"is_causal": causal, "enable_gqa": shape[1] != shape[2]}
-            runs = {
-                "torch": lambda q=q, k=k, v=v, how=how: F.scaled_dot_product_attention(
-                    q, k, v, **how
-                ),
-                "blind": lambda q=q, k=k, v=v, how=how: eyeline.attention(q, k, v, **how),
-                "eyeline": lambda q=q, k=k, v=v, how=how: eyeline.observe(
-                    q, k, v, measure=EVERYTHING, **how
-                ),
-            }
-            yield Case("observed", label(shape, causal), runs, flops(shape, causal))
+    for shape, causal, how in kinds():
+        if shape in SHAPES[:4]:
+            continue
+        q, k, v = tensors(shape, FLOAT32)
+        runs = both(q, k, v, **how)
+        runs["blind"] = runs["eyeline"]
+        runs["eyeline"] = partial(eyeline.observe, q, k, v, measure=EVERYTHING, **how)
+        yield Case("observed", label(shape, causal), runs, flops(shape, causal))
 
 
 GROUPS: list[Callable[[], Iterator[Case]]] = [

@@ -75,7 +75,7 @@ def attention(
         torch.Size([1, 12, 128, 64])
     """
     if attn_mask is bias is softcap is sinks is None and dropout_p == 0:
-        plain = implementations.quick(impl, query, key, value, is_causal, scale, enable_gqa)
+        plain = implementations.quick(impl)(query, key, value, is_causal, scale, enable_gqa)
         if plain is not None:
             return plain
     problem, shape = _canonical(

@@ -5,6 +5,7 @@ and a line in `IMPLEMENTATIONS`. `choose` is the only place that decides.
 """
 
 import warnings
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 
@@ -53,22 +54,16 @@ def choose(name: str, problem: Problem, wants: Wants | None = None) -> ModuleTyp
     return IMPLEMENTATIONS[name]
 
 
-def quick(
-    name: str,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    is_causal: bool,
-    scale: float | None,
-    enable_gqa: bool,
-) -> Tensor | None:
-    """The output of a plain call without the cost of describing it, where that is possible.
+def quick(name: str) -> Callable[..., Tensor | None]:
+    """How the named implementation computes a plain call without describing it first.
 
-    Nothing is checked here: whatever is not plain, or wrong, gives None and takes the long way.
+    Nothing is checked there: whatever is not plain, or wrong, gives None and takes the long way.
     """
-    if name not in ("auto", "native"):
-        return None
-    return _native_quick.attend(query, key, value, is_causal, scale, enable_gqa)
+    return _native_quick.attend if name in ("auto", "native") else _no_quick_way
+
+
+def _no_quick_way(*_: object) -> None:
+    return None
 
 
 @cache

@@ -11,6 +11,7 @@ import eyeline
 from bench._measure import compare, extra_memory, interleaved, peak_growth, write_json
 from eyeline.readings import load
 
+EVERYTHING = eyeline.Measure(top_k=8, entropy=True, received=True, pooled=256)
 LENGTHS = {"minilm": 512, "smollm2": 2048}
 
 
@@ -39,9 +40,10 @@ def cases(network, length: int) -> dict:
         "output_attentions": lambda: with_implementation("eager", output_attentions=True),
         "blind": lambda: with_implementation("sdpa"),
         "watch": watched,
-        "watch_recompute": lambda: watched(recompute=True),
+        "watch_inputs": lambda: watched(keep="inputs"),
         "watch_and_measure": statistics,
-        "watch_recompute_and_measure": lambda: statistics(recompute=True),
+        "everything_observed": lambda: watched(keep="statistics", measure=EVERYTHING),
+        "watch_inputs_and_measure": lambda: statistics(keep="inputs"),
     }
 
 

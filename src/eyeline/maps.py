@@ -126,6 +126,12 @@ class AttentionMap:
         part._versions = self._versions  # a copy cannot tell that its source has changed
         return part
 
+    def reading_from(self, problem: Problem) -> "AttentionMap":
+        """The same map, statistics included, on another copy of its vectors."""
+        copy = AttentionMap(problem, self.normalizer, impl=self._impl)
+        copy._known = dict(self._known)
+        return copy
+
     def __getitem__(self, index: Any) -> Tensor:
         """Exactly what torch's indexing of the dense weights gives; only what is asked is made.
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -53,7 +53,7 @@ def read(
     target: str | None = None,
     layers: Collection[int] | None = None,
     truncate: bool = False,
-    recompute: bool = False,
+    keep: Literal["vectors", "inputs"] = "vectors",
 ) -> "Reading":
     """Let a model read a text and keep what every token looked at.
 
@@ -64,9 +64,9 @@ def read(
             it, greedily. The decoder reads it without the end token, which it is to predict.
         layers: Numbers of the layers to keep; None keeps all. Each costs O(length · width).
         truncate: Read only as many tokens as the model can; without it a longer text is an error.
-        recompute: Keep each attention's inputs instead of its queries, keys and values, for long
-            texts: a third to three fifths of the memory, and each map runs its layer's projections
-            again when it is asked after another one (see `watch`).
+        keep: "inputs" keeps each attention's inputs instead of its queries, keys and values, for
+            long texts: a third to three fifths of the memory, and each map runs its layer's
+            projections again when it is asked after another one (see `watch`).
 
     Raises:
         TextTooLong: The text is longer than the model's limit, which the message names.
@@ -84,7 +84,7 @@ def read(
     elif target is not None:
         raise EyelineError(f"{loaded.name} is no encoder-decoder: it reads a text without a target")
     extra = {"use_cache": False} if loaded.family in ("causal", "seq2seq") else {}
-    with torch.no_grad(), watch(loaded.network, layers=layers, recompute=recompute) as maps:
+    with torch.no_grad(), watch(loaded.network, layers=layers, keep=keep) as maps:
         result = loaded.network(**inputs, **extra)
     predictions = _predictions(loaded, result, target_tokens or tokens)
     return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs | extra)

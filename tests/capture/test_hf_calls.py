@@ -17,7 +17,7 @@ def implementations(model) -> set[str | None]:
 
 
 def lean_maps(model, given):
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**given)
     return lean
 
@@ -44,7 +44,7 @@ def test_generate_shows_the_same_maps(tiny, inputs):
     model = tiny("llama")
     model.generation_config.update(eos_token_id=None, pad_token_id=0)
     given = inputs(model, length=6)
-    with watch(model) as full, watch(model, recompute=True) as lean:
+    with watch(model) as full, watch(model, keep="inputs") as lean:
         model.generate(**given, max_new_tokens=4, do_sample=False)
     for ours, theirs in zip(lean.passes, full.passes, strict=True):
         assert all(torch.equal(ours[n].dense(), theirs[n].dense()) for n in theirs)
@@ -53,7 +53,7 @@ def test_generate_shows_the_same_maps(tiny, inputs):
 @pytest.mark.parametrize("train, reason", [(True, "training mode"), (False, "gradients are on")])
 def test_while_it_learns_everything_is_kept(tiny, inputs, train, reason):
     model = tiny("bert").train(train)
-    with watch(model, recompute=True) as lean:
+    with watch(model, keep="inputs") as lean:
         model(**inputs(model)).last_hidden_state.square().mean().backward()
     assert all(reason in r.keeps for r in lean.records.values())
     before = [m.dense() for m in lean.values()]
@@ -106,7 +106,7 @@ def test_nor_after_an_exception(tiny, inputs):
     handle = attention.v_proj.register_forward_pre_hook(fail)
     with pytest.raises(ZeroDivisionError):
         lean["model.layers.1.self_attn"].dense()
-    with pytest.raises(ZeroDivisionError), torch.no_grad(), watch(model, recompute=True):
+    with pytest.raises(ZeroDivisionError), torch.no_grad(), watch(model, keep="inputs"):
         model(**given)
     handle.remove()
     assert (hooks(model), implementations(model)) == (count, {"eager"})
@@ -116,7 +116,7 @@ def test_nor_after_an_exception(tiny, inputs):
 
 def test_maps_are_read_inside_the_block_too_and_are_no_passes(tiny, inputs):
     model = tiny("gpt2")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**inputs(model) | {"use_cache": False})
         inside = [m.dense() for m in lean.values()]
         assert implementations(model) == {"eyeline"}
@@ -161,7 +161,7 @@ def test_another_thread_may_ask(tiny, inputs):
 def test_compiled_models_too(tiny, inputs):
     model = tiny("llama")
     given = inputs(model) | {"use_cache": False}
-    with torch.no_grad(), watch(model) as full, watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model) as full, watch(model, keep="inputs") as lean:
         torch.compile(model, backend="eager")(**given)
     for name, record in lean.records.items():
         assert record.keeps == "inputs"

@@ -32,7 +32,7 @@ def test_the_same_bits_as_maps_that_keep_everything(tiny, inputs, name, padding,
         pytest.skip("takes no padding")
     model = tiny(name)
     given = uncached(model, inputs(model, padding))
-    with state(), watch(model) as full, watch(model, recompute=True) as lean:
+    with state(), watch(model) as full, watch(model, keep="inputs") as lean:
         model(**given)
     assert list(lean) == list(full)
     for label, seen in lean.items():
@@ -52,7 +52,7 @@ def test_under_autocast(tiny, inputs, name):
     model = tiny(name)
     given = uncached(model, inputs(model))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        with watch(model) as full, watch(model, recompute=True) as lean:
+        with watch(model) as full, watch(model, keep="inputs") as lean:
             model(**given)
     for label, seen in lean.items():  # asked outside of it
         assert seen.problem.query.dtype == torch.bfloat16
@@ -72,7 +72,7 @@ def test_query_key_and_value_are_not_kept(tiny, inputs, name, monkeypatch):
     monkeypatch.setattr(Recipe, "__init__", spy)
     model = tiny(name)
     given = uncached(model, inputs(model, "right", length=60))
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         result = model(**given)
     gc.collect()
     assert len(made) == 3 * len(lean) and not any(ref() is not None for ref in made)
@@ -86,7 +86,7 @@ def test_query_key_and_value_are_not_kept(tiny, inputs, name, monkeypatch):
 
 def test_t5s_dense_bias_is_not_kept_for_the_second_run(tiny, inputs):
     model, n = tiny("t5"), 60
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**uncached(model, inputs(model, length=n)))
     met = 0
     for seen in lean.values():
@@ -100,7 +100,7 @@ def test_t5s_dense_bias_is_not_kept_for_the_second_run(tiny, inputs):
 
 def test_shared_inputs_are_one_tensor(tiny, inputs):
     model = tiny("llama")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**uncached(model, inputs(model)))
     first, second = (m._recipe._inputs for m in lean.values())
     assert {id(t) for t in first} & {id(t) for t in second}, "cos and sin are every layer's"
@@ -108,7 +108,7 @@ def test_shared_inputs_are_one_tensor(tiny, inputs):
 
 def test_only_the_last_map_that_was_asked_is_at_hand(tiny, inputs):
     model = tiny("bert")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**inputs(model))
     first, second = lean.values()
     query = weakref.ref(first.problem.query)
@@ -120,7 +120,7 @@ def test_only_the_last_map_that_was_asked_is_at_hand(tiny, inputs):
 
 def test_repr_shape_and_size_make_nothing(tiny, inputs):
     model = tiny("t5")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**uncached(model, inputs(model)))
     for module in model.modules():
         module.forward = None  # nothing can run
@@ -134,7 +134,7 @@ def test_repr_shape_and_size_make_nothing(tiny, inputs):
 @pytest.mark.parametrize("change", ["in place", "replaced", "moved"])
 def test_changed_parameters_are_refused(tiny, inputs, change):
     model = tiny("llama")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**uncached(model, inputs(model)))
     seen = lean["model.layers.1.self_attn"]
     entropy = seen.entropy()
@@ -157,7 +157,7 @@ def test_changed_parameters_are_refused(tiny, inputs, change):
 def test_changed_inputs_are_refused():
     model = torch.nn.MultiheadAttention(8, 2, batch_first=True).eval()
     x = torch.randn(1, 5, 8)
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(x, x, x)
     x.mul_(2)
     with pytest.raises(RuntimeError, match=r"an input .* was changed after the map was made"):
@@ -166,7 +166,7 @@ def test_changed_inputs_are_refused():
 
 def test_a_change_that_leaves_no_trace_shows_in_the_result(tiny, inputs):
     model = tiny("bert")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**inputs(model))
     model.encoder.layer[0].attention.self.key.weight.data[3] *= -1  # .data counts for itself
     with pytest.raises(RuntimeError, match="another query, key or value of the same inputs"):
@@ -175,7 +175,7 @@ def test_a_change_that_leaves_no_trace_shows_in_the_result(tiny, inputs):
 
 def test_maps_that_are_written_to_are_made_again(tiny, inputs):
     model = tiny("bert")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**inputs(model))
     seen = next(iter(lean.values()))
     before = seen.dense()
@@ -186,7 +186,7 @@ def test_maps_that_are_written_to_are_made_again(tiny, inputs):
 @pytest.mark.parametrize("name", ["gpt2", "t5", "gemma2"])
 def test_save_and_load(tiny, inputs, name, tmp_path):
     model = tiny(name)
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**uncached(model, inputs(model, "left")))
     for number, seen in enumerate(lean.values()):
         path = tmp_path / f"{number}.safetensors"
@@ -198,7 +198,7 @@ def test_save_and_load(tiny, inputs, name, tmp_path):
 
 def test_a_selected_head_has_vectors_of_its_own(tiny, inputs):
     model = tiny("llama")
-    with torch.no_grad(), watch(model, recompute=True) as lean:
+    with torch.no_grad(), watch(model, keep="inputs") as lean:
         model(**uncached(model, inputs(model)))
     seen = lean["model.layers.0.self_attn"]
     head, whole = seen.select(batch=1, head=2), seen.dense()
@@ -211,7 +211,7 @@ def test_torch_attention_too():
     torch.manual_seed(0)
     layer = torch.nn.TransformerEncoderLayer(16, 4, batch_first=True).eval()
     x = torch.randn(2, 7, 16)
-    with torch.no_grad(), watch(layer) as full, watch(layer, recompute=True) as lean:
+    with torch.no_grad(), watch(layer) as full, watch(layer, keep="inputs") as lean:
         layer(x)
     assert lean.records["self_attn"].keeps == "inputs"
     assert torch.equal(lean["self_attn"].dense(), full["self_attn"].dense())
@@ -221,7 +221,7 @@ def test_torch_attention_too():
 @pytest.mark.parametrize("train", [True, False])
 def test_torch_attention_that_is_trained_keeps_everything(train):
     layer = torch.nn.TransformerEncoderLayer(16, 4, batch_first=True).train(train)
-    with watch(layer, recompute=True) as lean:
+    with watch(layer, keep="inputs") as lean:
         layer(torch.randn(2, 7, 16))
     assert "being trained" in lean.records["self_attn"].keeps
     before = lean["self_attn"].dense()

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import eyeline
+from eyeline.capture.keeping import Wanted
 from eyeline.capture.recording import Recorder, recording, slots_for
 
 
@@ -41,7 +42,7 @@ def model(*names, **attributes):
 
 def watched(root, *calls, layers=None, **options):
     """Make one pass in which the named attentions are called."""
-    recorder = Recorder(root, layers, **options)
+    recorder = Recorder(root, layers, Wanted(**options))
     with recording(recorder):
         recorder.begin(root, ())
         for name, keywords in calls:
@@ -94,7 +95,7 @@ def test_outputs_only_when_asked():
 
 
 def test_a_reason_to_keep_vectors_is_recorded():
-    recorder = watched(model("attn"), ("attn", {}), recompute=True)
+    recorder = watched(model("attn"), ("attn", {}), keep="inputs")
     assert recorder.maps.records["attn"].keeps == "query, key and value: "
     assert watched(model("attn"), ("attn", {})).maps.records["attn"].keeps == "query, key and value"
 

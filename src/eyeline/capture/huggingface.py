@@ -20,7 +20,7 @@ from eyeline.capture.borrowing import NAME, borrowed
 from eyeline.capture.hf_biases import symbolic_bias
 from eyeline.capture.hf_calls import give_back, inputs_noted, recipe_of
 from eyeline.capture.recipes import Recipe
-from eyeline.capture.recording import slots_for
+from eyeline.capture.recording import measure_for, slots_for
 from eyeline.capture.records import UnsupportedModel
 from eyeline.capture.symbolic_mask import SymbolicMask, make_mask
 from eyeline.functional import attention, observe
@@ -78,10 +78,10 @@ def attention_forward(
         is_causal = bool(getattr(module, "is_causal", True))
     slots = slots_for(module, causal=is_causal)
     recipe: Recipe | str = ""
-    if any(slot.recompute for slot in slots):
+    if any(slot.wants_recipe for slot in slots):
         recipe = recipe_of(slots[0].name, module, query, key, value)
     if slots:  # the map must stay true when a cache is overwritten or an optimizer steps
-        if isinstance(recipe, str) or not all(slot.recompute for slot in slots):
+        if any(slot.keeps_vectors(recipe) for slot in slots):
             key, value = _own_copy(key), _own_copy(value)
         s_aux = None if s_aux is None else s_aux.clone()
     mask: Any = attention_mask
@@ -103,7 +103,7 @@ def attention_forward(
     }
     if not slots:
         return attention(query, key, value, **call).transpose(1, 2).contiguous(), None
-    output, seen = observe(query, key, value, **call)
+    output, seen = observe(query, key, value, **call, measure=measure_for(slots))
     kept = [slot.keep(seen, output, recipe) for slot in slots]
     return output.transpose(1, 2).contiguous(), kept[-1]
 

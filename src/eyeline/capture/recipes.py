@@ -14,6 +14,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
+from eyeline.capture.keeping import OutlinedMap
 from eyeline.impl._problem import Problem
 from eyeline.maps import AttentionMap
 
@@ -82,7 +83,7 @@ class Recipe:
             if _marks(now) != before:
                 raise RuntimeError(
                     f"{what} of {self._name} was changed after the map was made: its query and key "
-                    "cannot be made again; ask the map before, or watch with recompute=False"
+                    'cannot be made again; ask the map before, or watch with keep="vectors"'
                 )
 
     def make(self) -> Vectors:
@@ -101,7 +102,7 @@ class Recipe:
         if [t.shape for t in made] != self._shapes or not _alike(_fingerprint(made), self._print):
             raise RuntimeError(
                 f"{self._name} made another query, key or value of the same inputs: a hook, a "
-                "buffer or a random number has a say in it; watch with recompute=False"
+                'buffer or a random number has a say in it; watch with keep="vectors"'
             )
         return made
 
@@ -126,7 +127,7 @@ class AtHand:
             return held
 
 
-class RecomputedMap(AttentionMap):
+class RecomputedMap(OutlinedMap):
     """An `AttentionMap` without query, key and value: it makes them again when it is asked.
 
     Args:
@@ -136,10 +137,7 @@ class RecomputedMap(AttentionMap):
     """
 
     def __init__(self, seen: AttentionMap, recipe: Recipe, at_hand: AtHand) -> None:
-        known = dict(vars(seen))  # the numbers of each row, and statistics taken with the pass
-        self._outline = _outline(known.pop("problem"))
-        vars(self).update(known)
-        self._versions = None
+        super().__init__(seen)
         self._recipe, self._at_hand = recipe, at_hand
         self._owner = object()  # the map itself would make a cycle, which frees memory late
 
@@ -150,23 +148,12 @@ class RecomputedMap(AttentionMap):
         return self._at_hand.of(self._owner, self._remake)
 
     @property
-    def shape(self) -> torch.Size:
-        return torch.Size(self._outline.shape)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self._outline.compute_dtype
-
-    @property
     def nbytes(self) -> int:
         """Bytes that the map keeps alive; what maps share (an encoder's output) counts in each."""
         return self._recipe.nbytes + sum(t.numel() * t.element_size() for t in self.normalizer)
 
     def __repr__(self) -> str:
-        batch, heads, q_len, kv_len = self.shape
-        parts = [f"{batch} x {heads} heads, {q_len} queries x {kv_len} keys"]
-        parts += [str(rule) for rule in (self._outline.mask, *self._outline.biases) if rule]
-        return f"AttentionMap({', '.join(parts)}; made again from {self.nbytes} bytes)"
+        return self._described("made again from")
 
     def _remake(self) -> Problem:
         query, key, value = self._recipe.make()
@@ -174,14 +161,6 @@ class RecomputedMap(AttentionMap):
 
     def _check_unchanged(self) -> None:
         self._recipe.check()
-
-
-def _outline(problem: Problem) -> Problem:
-    """The problem with vectors that have shape, dtype and device, and take no memory."""
-    query, key, value = (
-        torch.empty((), dtype=t.dtype, device=t.device).expand(t.shape) for t in _vectors(problem)
-    )
-    return replace(problem, query=query, key=key, value=value)
 
 
 def _weights(module: nn.Module) -> tuple[Tensor, ...]:

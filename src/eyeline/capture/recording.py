@@ -3,7 +3,7 @@
 import re
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eyeline.capture.keeping import MeasuredMap, Wanted
 from eyeline.capture.recipes import AtHand, Recipe, RecomputedMap
 from eyeline.capture.records import VECTORS, Kind, Maps, Record
 from eyeline.capture.sharing import Past
-from eyeline.maps import AttentionMap
+from eyeline.maps import AttentionMap, Measure
 
-__all__ = ["Recorder", "Slot", "recording", "slots_for"]
+__all__ = ["Recorder", "Slot", "measure_for", "recording", "slots_for"]
 
 _CROSS = re.compile(r"cross|encoder_attn|enc_?dec|multihead_attn", re.IGNORECASE)
 
@@ -49,13 +50,17 @@ class Slot:
     kind: Kind
     layer: int
     past: Past
-    outputs: bool
-    at_hand: AtHand | None
+    wanted: Wanted
+    at_hand: AtHand
 
     @property
-    def recompute(self) -> bool:
+    def wants_recipe(self) -> bool:
         """Whether a recipe is wanted instead of query, key and value."""
-        return self.at_hand is not None
+        return self.wanted.keep == "inputs"
+
+    def keeps_vectors(self, recipe: Recipe | str) -> bool:
+        """Whether `keep` will hold on to query, key and value."""
+        return self.wanted.keep == "vectors" or (self.wants_recipe and isinstance(recipe, str))
 
     def keep(self, seen: AttentionMap, output: Tensor, recipe: Recipe | str) -> AttentionMap:
         """Record what the call gave.
@@ -68,14 +73,18 @@ class Slot:
         Returns:
             The map as it was recorded.
         """
-        keeps = VECTORS
-        if self.at_hand is None:
+        wanted, keeps = self.wanted, VECTORS
+        if wanted.measure is not None:
+            seen.take(wanted.measure)
+        if wanted.keep == "statistics" and wanted.measure is not None:
+            shown, keeps = MeasuredMap(seen, wanted.measure), "statistics"
+        elif wanted.keep == "vectors":
             shown = self.past.share(seen)
         elif isinstance(recipe, Recipe):
             shown, keeps = RecomputedMap(seen, recipe, self.at_hand), "inputs"
         else:
             shown, keeps = self.past.share(seen), f"{VECTORS}: {recipe}"
-        kept = output.detach() if self.outputs else None
+        kept = output.detach() if wanted.outputs else None
         record = Record(self.name, self.module, self.kind, self.layer, shown, kept, keeps)
         self.page.records[self.name] = record
         return shown
@@ -87,20 +96,16 @@ class Recorder:
     Args:
         model: The watched model.
         layers: Numbers of the layers to keep; None = all.
-        outputs: Whether to keep each attention's output as well.
-        recompute: Whether to keep inputs instead of queries, keys and values, where that is safe.
+        wanted: What to keep of each call.
     """
 
     def __init__(
         self,
         model: nn.Module,
         layers: Collection[int] | None,
-        *,
-        outputs: bool = False,
-        recompute: bool = False,
+        wanted: Wanted = Wanted(),  # noqa: B008 - frozen
     ) -> None:
-        self.outputs = outputs
-        self._at_hand = AtHand() if recompute else None
+        self._wanted, self._at_hand = wanted, AtHand()
         self.maps = Maps()
         self.layers = None if layers is None else frozenset(layers)
         self.layers_met: set[int] = set()
@@ -168,7 +173,7 @@ class Recorder:
             return None
         name = f"{name}@{repeats}" if repeats else name
         past = thread.past.setdefault(name, Past())
-        return Slot(page, name, module, kind, layer, past, self.outputs, self._at_hand)
+        return Slot(page, name, module, kind, layer, past, self._wanted, self._at_hand)
 
     def _publish(self, records: dict[str, Record]) -> None:
         if records:
@@ -199,6 +204,11 @@ def slots_for(module: nn.Module, *, causal: bool, cross: bool | None = None) -> 
         return []
     slots = (r.slot(module, causal, cross) for r in _listening(module))
     return [s for s in slots if s is not None]
+
+
+def measure_for(slots: Sequence[Slot]) -> Measure | None:
+    """What to measure in the same pass as the output; other watchers' wishes take another pass."""
+    return next((s.wanted.measure for s in slots if s.wanted.measure is not None), None)
 
 
 def _listening(module: nn.Module) -> list[Recorder]:

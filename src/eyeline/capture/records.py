@@ -35,8 +35,8 @@ class Record:
         map: The weights. Queries, keys and values as the model used them are in `map.problem`.
         output: The weighted values per head, before the output projection; None unless `watch` was
             asked for outputs, as they are half of what a pass leaves in memory.
-        keeps: "query, key and value", or "inputs" with `watch(recompute=True)`; where that was not
-            possible, a colon and the reason.
+        keeps: "query, key and value", "inputs" or "statistics", as `watch(keep=…)` asked; where
+            inputs would not do, "query, key and value", a colon and the reason.
     """
 
     name: str

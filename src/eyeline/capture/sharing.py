@@ -40,7 +40,7 @@ class Past:
             room.data[:, :, self._length : length] = side[:, :, self._length :]
         self._length = length
         key, value = (_first(room, length) for room in held)
-        return AttentionMap(replace(seen.problem, key=key, value=value), seen.normalizer)
+        return seen.reading_from(replace(seen.problem, key=key, value=value))
 
     def _continues(self, held: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> bool:
         size = self._length

@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from eyeline import masks
 from eyeline.capture.recipes import Recipe
-from eyeline.capture.recording import slots_for
+from eyeline.capture.recording import measure_for, slots_for
 from eyeline.functional import observe
 from eyeline.masks import Mask
 
@@ -51,9 +51,9 @@ def _heard(
     if query.is_nested:
         (query, key, value), mask = _unnested(query, key, value)
     parts = _project(module, query, key, value)
-    output, seen = observe(*parts, attn_mask=mask, bias=bias)
+    output, seen = observe(*parts, attn_mask=mask, bias=bias, measure=measure_for(slots))
     recipe: Recipe | str = ""
-    if any(slot.recompute for slot in slots):
+    if any(slot.wants_recipe for slot in slots):
         if module.training or result[0].requires_grad:
             recipe = "it is being trained, which changes what they were made of"
         else:

@@ -7,8 +7,10 @@ from torch import nn
 
 from eyeline._errors import EyelineError
 from eyeline.capture import huggingface, torch_mha
+from eyeline.capture.keeping import Keep, Wanted
 from eyeline.capture.recording import Recorder, recording
 from eyeline.capture.records import Maps, UnsupportedModel
+from eyeline.maps import Measure
 
 __all__ = ["watch"]
 
@@ -19,7 +21,8 @@ def watch(
     layers: Collection[int] | None = None,
     *,
     outputs: bool = False,
-    recompute: bool = False,
+    keep: Keep = "vectors",
+    measure: Measure | None = None,
 ) -> Iterator[Maps]:
     """Record the attention of every forward pass that `model` makes in the block.
 
@@ -32,16 +35,19 @@ def watch(
         model: A Hugging Face model, or any module that contains one or `nn.MultiheadAttention`.
         layers: Numbers of the layers to keep, from 0; None keeps all.
         outputs: Keep each attention's output too, in `maps.records[name].output`.
-        recompute: Keep what each attention module was given instead of its queries, keys and
-            values, a third of the memory or less, and run its projections again when a map is
-            asked. Such a map raises when the module's parameters have changed since. Where it
+        keep: What maps are made of. "vectors": queries and keys. "inputs": what each attention
+            module was given, a third of the memory or less; its projections run again when a map
+            is asked. Such a map raises when the module's parameters have changed since. Where it
             would not be safe (a cache, gradients, training mode) the vectors are kept all the
-            same, and `maps.records[name].keeps` says why.
+            same, and `maps.records[name].keeps` says why. "statistics": nothing but what `measure`
+            asks for; such a map raises when it is asked for anything else.
+        measure: Statistics of every map, taken in the same pass as the model's own attention.
 
     Yields:
         The maps by module name, filled while the model runs.
 
     Raises:
+        ValueError: `keep` is unknown, or says "statistics" and `measure` does not say which.
         UnsupportedModel: There is no attention in the model that can be watched, or a forward pass
             of it gave no map.
 
@@ -64,11 +70,11 @@ def watch(
             or f"{type(model).__name__} contains neither a Hugging Face model nor "
             "torch.nn.MultiheadAttention: there is no attention in it that can be watched"
         )
-    recorder = Recorder(model, layers, outputs=outputs, recompute=recompute)
+    recorder = Recorder(model, layers, Wanted(outputs, keep, measure))
     with ExitStack() as stack:
         stack.enter_context(recording(recorder))
         for part in willing:
-            stack.enter_context(huggingface.installed(part, note_inputs=recompute))
+            stack.enter_context(huggingface.installed(part, note_inputs=keep == "inputs"))
         handles = [torch_mha.listen(module) for module in modules]
         handles.append(model.register_forward_pre_hook(recorder.begin))
         handles.append(model.register_forward_hook(recorder.end, always_call=True))

@@ -60,6 +60,7 @@ bench: init
 	$(BIN)/python -m bench.observe
 	$(BIN)/python -m bench.watch
 	$(BIN)/python -m bench.attention
+	$(BIN)/python -m bench.growth
 
 pictures: init
 	$(BIN)/python -m bench.screenshots

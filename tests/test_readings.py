@@ -237,3 +237,8 @@ def test_the_model_is_left_as_it_was():
     reading_of("llama").steps(0, 0, 3)
     assert network.config._attn_implementation == before
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in network.modules())
+
+
+def test_a_reading_needs_more_than_statistics():
+    with pytest.raises(ValueError, match="'statistics'.*'vectors' or its 'inputs'"):
+        reading_of("bert", keep="statistics")

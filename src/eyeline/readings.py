@@ -71,7 +71,10 @@ def read(
     Raises:
         TextTooLong: The text is longer than the model's limit, which the message names.
         EyelineError: The text is empty, or a layer does not exist.
+        ValueError: `keep` is neither of the two.
     """
+    if keep not in ("vectors", "inputs"):
+        raise ValueError(f"keep={keep!r}: a reading keeps its 'vectors' or its 'inputs'")
     loaded = load(model) if isinstance(model, str) else model
     _check_text(text)
     if layers is not None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from eyeline import Measure
 from eyeline.capture import watch
 
 
@@ -29,6 +30,20 @@ def test_training(tiny, inputs, name, reentrant):
     assert len(maps.passes) == 1  # the second forward of checkpointing is not another pass
     assert not any(m.logsumexp.requires_grad for m in maps.values())
     assert not any(r.output.requires_grad for r in maps.records.values())
+
+
+def test_statistics_of_a_training_pass_change_no_gradient(tiny, inputs):
+    model = tiny("llama").train()
+    given = inputs(model, "right")
+    gradients = []
+    for options in ({}, {"keep": "statistics", "measure": Measure(top_k=3, entropy=True)}):
+        model.zero_grad()
+        with watch(model, **options) as maps:
+            model(**given).logits.square().mean().backward()
+        gradients.append([p.grad for p in model.parameters()])
+        entropies = [seen.entropy() for seen in maps.values()]
+        assert not any(one.requires_grad for one in entropies)
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def without_dropout(model: torch.nn.Module) -> None:

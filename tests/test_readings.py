@@ -240,5 +240,5 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_a_reading_needs_more_than_statistics():
-    with pytest.raises(ValueError, match="'statistics'.*'vectors' or its 'inputs'"):
+    with pytest.raises(ValueError, match=r"'statistics'.*'vectors' or its 'inputs'"):
         reading_of("bert", keep="statistics")

@@ -26,14 +26,14 @@ def test_it_gives_the_bits_of_the_long_way(monkeypatch, dtype, is_causal, scale,
     q, k, v = tensors(2, 4, 19, 24, kv=(2, kv_heads, 33, 24), dtype=dtype)
     plain = (q, k, v, is_causal, scale, enable_gqa)
     options = {"is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    found = quick("auto", *plain)
+    found = quick("auto")(*plain)
     assert found is not None and found.dtype == dtype
     assert torch.equal(found, the_long_way(monkeypatch, q, k, v, **options))
 
 
 def test_strides_are_read_where_they_are(monkeypatch):
     q, k, v = (t.transpose(1, 2) for t in tensors(2, 19, 4, 24))
-    found = quick("native", q, k, v, False, None, False)
+    found = quick("native")(q, k, v, False, None, False)
     assert torch.equal(found, the_long_way(monkeypatch, q, k, v))
 
 
@@ -47,7 +47,7 @@ def test_each_call_has_memory_of_its_own():
 
 @pytest.mark.parametrize("other", ["reference", "tiled"])
 def test_another_implementation_is_not_replaced(other):
-    assert quick(other, *tensors(1, 1, 4, 4), False, None, False) is None
+    assert quick(other)(*tensors(1, 1, 4, 4), False, None, False) is None
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_another_implementation_is_not_replaced(other):
 def test_what_is_not_plain_takes_the_long_way(change):
     plain = dict(zip(("query", "key", "value"), tensors(1, 2, 4, 8), strict=True))
     call = plain | {"is_causal": False, "scale": None, "enable_gqa": False}
-    assert quick("auto", **call) is not None
-    assert quick("auto", **(call | change)) is None
+    assert quick("auto")(**call) is not None
+    assert quick("auto")(**(call | change)) is None
 
 
 def test_a_parameter_without_gradient_mode_is_plain_enough_for_the_right_answer():
@@ -88,4 +88,4 @@ def test_gradients_are_not_lost():
     q, k, v = (t.requires_grad_() for t in tensors(1, 2, 4, 8))
     assert eyeline.attention(q, k, v).requires_grad
     with torch.no_grad():
-        assert quick("auto", q, k, v, False, None, False) is not None
+        assert quick("auto")(q, k, v, False, None, False) is not None

@@ -6,6 +6,10 @@ from typing import NamedTuple, TypeAlias
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from eyeline import (
+    _first_calls as _first_calls,
+)  # every computing part imports this file, and so passes there
+
 Weights: TypeAlias = Float[Tensor, "batch num_heads q_len kv_len"]
 TileBool: TypeAlias = Bool[Tensor, "#batch #heads #rows #cols"]
 TileFloat: TypeAlias = Float[Tensor, "#batch #heads #rows #cols"]

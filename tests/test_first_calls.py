@@ -1,0 +1,71 @@
+"""MKL's vector functions are settled before anything is computed (pytorch issue 188792)."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import eyeline
+from eyeline import _first_calls
+
+SOURCES = sorted(Path(eyeline.__file__).parent.rglob("*.py"))
+# What PyTorch 2.13 takes from MKL's vector mathematics or its own stand-in (aten/src/ATen/cpu/vml.h), whatever the name.
+VECTOR_FUNCTIONS = {
+    "exp",
+    "log",
+    "tanh",
+    "log2",
+    "log10",
+    "expm1",
+    "log1p",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+}
+VECTOR_FUNCTIONS |= {"asin", "acos", "atan", "sqrt", "rsqrt", "erf", "erfc", "erfinv", "lgamma"}
+
+
+def called(source: str) -> set[str]:
+    """The vector functions that a source calls, as `torch.exp`, `x.exp` or `x.exp_`; those of `math` are not torch's."""
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    methods = (c for c in calls if isinstance(c, ast.Attribute))
+    names = {
+        c.attr.removesuffix("_")
+        for c in methods
+        if not (isinstance(c.value, ast.Name) and c.value.id == "math")
+    }
+    return names & VECTOR_FUNCTIONS
+
+
+def test_the_search_finds_calls():
+    assert called("torch.exp(x); y.tanh_(); (a - b).log(); math.sqrt(2); x.sum()") == {
+        "exp",
+        "tanh",
+        "log",
+    }
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_vector_function_used_is_settled(source: Path):
+    assert called(source.read_text(encoding="utf-8")) <= set(_first_calls.SETTLED)
+
+
+def test_computing_parts_settle_them_when_they_load():
+    parts = (
+        "impl.reference",
+        "impl.tiled",
+        "impl.native",
+        "maps",
+        "functional",
+        "steps",
+        "heads",
+        "capture",
+        "biases",
+    )
+    for part in parts:
+        code = f"import sys, eyeline.{part}; assert 'eyeline._first_calls' in sys.modules"
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

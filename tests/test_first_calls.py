@@ -11,7 +11,8 @@ import eyeline
 from eyeline import _first_calls
 
 SOURCES = sorted(Path(eyeline.__file__).parent.rglob("*.py"))
-# What PyTorch 2.13 takes from MKL's vector mathematics or its own stand-in (aten/src/ATen/cpu/vml.h), whatever the name.
+# What PyTorch 2.13 takes from MKL's vector mathematics or its own stand-in, whatever the name
+# (aten/src/ATen/cpu/vml.h).
 VECTOR_FUNCTIONS = {
     "exp",
     "log",
@@ -30,7 +31,10 @@ VECTOR_FUNCTIONS |= {"asin", "acos", "atan", "sqrt", "rsqrt", "erf", "erfc", "er
 
 
 def called(source: str) -> set[str]:
-    """The vector functions that a source calls, as `torch.exp`, `x.exp` or `x.exp_`; those of `math` are not torch's."""
+    """The vector functions that a source calls, as `torch.exp`, `x.exp` or `x.exp_`.
+
+    Those of `math` are not torch's.
+    """
     calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     methods = (c for c in calls if isinstance(c, ast.Attribute))
     names = {

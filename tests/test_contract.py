@@ -101,6 +101,14 @@ def test_n7_every_pair_of_the_grid(case):
     assert not too_far(case, impls_for(case.dtype))
 
 
+@pytest.mark.parametrize("head_dim", [3, 8])
+def test_n7_sums_over_many_folded_queries_of_narrow_heads(head_dim):
+    """MKL adds up these in one long sum: twice the queries of a group, twice the error."""
+    for mask in ("documents", "causal_offset"):
+        case = Case(torch.float32, (513, 513), head_dim, mask, "GQA")
+        assert not too_far(case, impls_for(case.dtype))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("head_dim", _grid.HEAD_DIMS)
 @pytest.mark.parametrize("dtype", _grid.DTYPES, ids=str)

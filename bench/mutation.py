@@ -216,7 +216,8 @@ MUTANTS = [
     Mutant("dropout_by_tile", "impl/_dropout.py", "torch.arange(span.start, span.stop, dtype", "torch.arange(0, span.stop - span.start, dtype"),
     # tiled, backward
     Mutant("dq_without_scale", BACKWARD, "query_grad.mul_(problem.scale)", "query_grad"),
-    Mutant("dk_scaled_twice", BACKWARD, "baddbmm_(part.transpose(1, 2), query_NMD)", "baddbmm_(part.transpose(1, 2), query_NMD * problem.scale)"),
+    Mutant("rows_of_a_short_sum_lost", BACKWARD, "left_NMS.split(_LONGEST_SUM, 1)", "left_NMS[:, :_LONGEST_SUM].split(_LONGEST_SUM, 1)"),
+    Mutant("dk_scaled_twice", BACKWARD, "_add_over_rows(self.key_NSD[:, cols], part, query_NMD)", "_add_over_rows(self.key_NSD[:, cols], part, query_NMD * problem.scale)"),
     Mutant("delta_omitted", "impl/_strips.py", "grads[rows].sub_(mean).mul_(flat[rows])", "grads[rows].mul_(flat[rows])"),
     Mutant("softcap_slope_missing", BACKWARD, "raw.div_(panels.problem.softcap).tanh_().square_().neg_().add_(1)", "torch.ones_like(raw)"),
     Mutant("sink_gradient_sign", BACKWARD, "(-p_sink * delta)", "(p_sink * delta)"),

@@ -6,6 +6,11 @@ constexpr int WIDTH = 8;
 #else
 constexpr int WIDTH = 4;
 #endif
+#if defined(__x86_64__)
+#define ANY "v"  // any vector register
+#else
+#define ANY "w"
+#endif
 constexpr int CHAINS = 12;  // more than latency times units: each sum is ready when its turn comes
 typedef float lanes __attribute__((vector_size(WIDTH * 4)));
 
@@ -14,13 +19,15 @@ extern "C" double spin(int threads, long rounds) {
 #pragma omp parallel num_threads(threads)
   {
     lanes sum[CHAINS] = {}, a = sum[0] + 1.0f, b = sum[0] + 1e-9f;
+#pragma GCC unroll 12
+    for (int c = 0; c < CHAINS; c++) asm volatile("" : "+" ANY(sum[c]));  // equal chains would be merged
     for (long i = 0; i < rounds; i++) {
 #pragma GCC unroll 12
       for (int c = 0; c < CHAINS; c++) sum[c] = sum[c] * a + b;
-      asm volatile("" : "+x"(a), "+x"(b));  // nothing may be taken out of the loop
+      asm volatile("" : "+" ANY(a), "+" ANY(b));  // nothing may be taken out of the loop
     }
 #pragma GCC unroll 12
-    for (int c = 0; c < CHAINS; c++) asm volatile("" : : "x"(sum[c]));
+    for (int c = 0; c < CHAINS; c++) asm volatile("" : : ANY(sum[c]));
   }
   return 2.0 * WIDTH * CHAINS * static_cast<double>(threads) * static_cast<double>(rounds);
 }

@@ -4,26 +4,34 @@
 
 namespace EYELINE_NAMESPACE {
 
+// x < -87 but not -inf, for x <= 0 or NaN: one comparison, as the bits of such numbers are integers
+// in the order of their size.
+inline vmask below_87(vfloat x) {
+  constexpr uint32_t FIRST = 0xc2ae0000, END = 0xff800000, LEAST = 0x80000000;  // -87, -inf
+  return less(plus(as_int(x), splat(static_cast<int>(LEAST - FIRST))), splat(static_cast<int>(LEAST + (END - FIRST))));
+}
+
 // e^x for x <= 0. With x = (n + r) ln 2 and n whole, e^x = 2^n 2^r, and 2^r on [-1/2, 1/2] is a
 // polynomial of degree 5 (minimax of the relative error, 9e-8, with p(0) = 1 so that e^0 = 1).
 //
 // e^-inf is NaN here, on purpose: the score of a live key is minus infinity only if it overflowed,
 // and contract N3 wants to hear of it. Masked keys go through `exp_or_zero`.
 inline vfloat exp_live(vfloat x) {
-  const vfloat log2_e = splat(1.44269504f);
-  vfloat n = nearest(x * log2_e);
-  vfloat r = fma(x, log2_e, splat(0.0f) - n);
+  // Adding 1.5 * 2^23 leaves no room for a fraction: the sum's last bits are n, here n + 127, which
+  // is the exponent of 2^n.
+  const vfloat log2_e = splat(1.44269504f), magic = splat(12582912.0f + 127);
+  const vfloat sum = fma(x, log2_e, magic);
+  const vfloat r = fma(x, log2_e, magic - sum);
   vfloat p = splat(1.326472731e-3f);
   p = fma(p, r, splat(9.671512991e-3f));
   p = fma(p, r, splat(5.550733581e-2f));
   p = fma(p, r, splat(2.402224243e-1f));
   p = fma(p, r, splat(6.931470037e-1f));
   p = fma(p, r, splat(1.0f));
-  // Results below 2^-126 become 0, and are not made in the first place: arithmetic on such numbers is
-  // a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so the
-  // user's own subnormal numbers.) p * 0 is NaN where x was -inf.
-  const vfloat least_power = splat(-126.0f);
-  return pick(less(n, least_power), p * splat(0.0f), times_power_of_2(p, vmax(least_power, n)));
+  // Results near 2^-126 become 0, and are not made in the first place: arithmetic on numbers below
+  // it is a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so
+  // the user's own subnormal numbers.)
+  return zero_if(below_87(x), p * as_float(shift_left<23>(as_int(sum))));
 }
 
 // The same with e^-inf = 0.

@@ -24,17 +24,6 @@ inline vfloat fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c
 // A NaN in the second argument comes through, one in the first does not.
 inline vfloat vmax(vfloat a, vfloat b) { return _mm256_max_ps(a, b); }
 inline vfloat vmin(vfloat a, vfloat b) { return _mm256_min_ps(a, b); }
-inline vfloat nearest(vfloat x) {
-  return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-// a * 2^n for a whole n <= 0; 0 where that underflows; NaN where a or n is.
-inline vfloat times_power_of_2(vfloat a, vfloat n) {
-  // exponent -127 is the number 0. A NaN in n becomes NaN in a first: integers have none
-  __m256i whole = _mm256_cvtps_epi32(_mm256_max_ps(splat(-127.0f), n));
-  __m256i power = _mm256_slli_epi32(_mm256_add_epi32(whole, splat(127)), 23);
-  return _mm256_mul_ps(a, _mm256_castsi256_ps(power));
-}
-
 inline vint plus(vint a, vint b) { return _mm256_add_epi32(a, b); }
 inline vint times(vint a, vint b) { return _mm256_mullo_epi32(a, b); }
 inline vint exclusive_or(vint a, vint b) { return _mm256_xor_si256(a, b); }
@@ -53,6 +42,13 @@ inline vmask negated(vmask a) {
 }
 inline unsigned bits(vmask a) { return static_cast<unsigned>(_mm256_movemask_ps(a.lanes)); }
 inline bool any(vmask a) { return bits(a) != 0; }
+inline vint as_int(vfloat a) { return _mm256_castps_si256(a); }
+inline vfloat as_float(vint a) { return _mm256_castsi256_ps(a); }
+template <int Bits>
+inline vint shift_left(vint a) {
+  return _mm256_slli_epi32(a, Bits);
+}
+inline vfloat zero_if(vmask m, vfloat x) { return _mm256_andnot_ps(m.lanes, x); }
 inline vfloat pick(vmask m, vfloat yes, vfloat no) { return _mm256_blendv_ps(no, yes, m.lanes); }
 
 inline vfloat load_bf16(const uint16_t* p) {

@@ -22,15 +22,6 @@ inline vfloat fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_ps(a, b, c
 // A NaN in the second argument comes through, one in the first does not.
 inline vfloat vmax(vfloat a, vfloat b) { return _mm512_max_ps(a, b); }
 inline vfloat vmin(vfloat a, vfloat b) { return _mm512_min_ps(a, b); }
-inline vfloat nearest(vfloat x) {
-  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-// a * 2^n for a whole n <= 0; 0 where that underflows; NaN where a or n is.
-inline vfloat times_power_of_2(vfloat a, vfloat n) {
-  // the instruction itself turns NaN * 2^-inf into 0: hence the bound
-  return _mm512_scalef_ps(a, _mm512_max_ps(splat(-200.0f), n));
-}
-
 inline vint plus(vint a, vint b) { return _mm512_add_epi32(a, b); }
 inline vint times(vint a, vint b) { return _mm512_mullo_epi32(a, b); }
 inline vint exclusive_or(vint a, vint b) { return _mm512_xor_si512(a, b); }
@@ -47,6 +38,13 @@ inline vmask either(vmask a, vmask b) { return a | b; }
 inline vmask negated(vmask a) { return static_cast<vmask>(~a); }
 inline bool any(vmask a) { return a != 0; }
 inline unsigned bits(vmask a) { return a; }
+inline vint as_int(vfloat a) { return _mm512_castps_si512(a); }
+inline vfloat as_float(vint a) { return _mm512_castsi512_ps(a); }
+template <int Bits>
+inline vint shift_left(vint a) {
+  return _mm512_slli_epi32(a, Bits);
+}
+inline vfloat zero_if(vmask m, vfloat x) { return _mm512_maskz_mov_ps(negated(m), x); }
 inline vfloat pick(vmask m, vfloat yes, vfloat no) { return _mm512_mask_blend_ps(m, no, yes); }
 
 // Numbers in memory as float lanes.

@@ -50,22 +50,6 @@ inline vfloat fma(vfloat a, vfloat b, vfloat c) { return a * b + c; }
 // A NaN in the second argument comes through, one in the first does not.
 inline vfloat vmax(vfloat a, vfloat b) { return pick({a > b}, a, b); }
 inline vfloat vmin(vfloat a, vfloat b) { return pick({a < b}, a, b); }
-inline vfloat nearest(vfloat x) {
-  // adding 1.5 * 2^23 leaves no room for a fraction; beyond 2^22 the exponent is out of range anyway
-  vfloat bound = pick({x < splat(-4e6f)}, splat(-4e6f), x);
-  vfloat magic = splat(12582912.0f);
-  vfloat rounded = (bound + magic);
-  asm("" : "+m"(rounded));  // or the compiler may cancel the two
-  rounded = rounded - magic;
-  return pick({x < splat(-4e6f)}, x, rounded);
-}
-// a * 2^n for a whole n <= 0; 0 where that underflows; NaN where a is.
-inline vfloat times_power_of_2(vfloat a, vfloat n) {
-  vfloat bound = pick({n > splat(-127.0f)}, n, splat(-127.0f));
-  vint whole = __builtin_convertvector(bound, vint);
-  return a * as_float((whole + 127) << 23);
-}
-
 // Integers wrap around: only unsigned ones may do so in C++.
 typedef uint32_t vbits __attribute__((vector_size(16)));
 inline vint plus(vint a, vint b) { return (vint)((vbits)a + (vbits)b); }
@@ -75,6 +59,12 @@ template <int Bits>
 inline vint shift_right(vint a) {
   return (vint)((vbits)a >> Bits);  // zeros come in
 }
+
+template <int Bits>
+inline vint shift_left(vint a) {
+  return (vint)((vbits)a << Bits);
+}
+inline vfloat zero_if(vmask m, vfloat x) { return as_float(~m.lanes & as_int(x)); }
 
 inline vmask less(vint a, vint b) { return {a < b}; }
 inline vmask less(vfloat a, vfloat b) { return {a < b}; }

@@ -38,11 +38,8 @@ static int decode(const eyeline_call& c, const Line& line, int threads) {
   return tasks.result() == EYELINE_OK ? joining.result() : tasks.result();
 }
 
-template <class T>
-static int forward(const eyeline_call& c) {
-  const Line line(c, true);
-  const int threads = useful_threads(c);
-  if (Decode<T>::suits(c, line)) return decode<T>(c, line, threads);
+template <class T, class U>
+static int forward(const eyeline_call& c, const Line& line, int threads) {
   // Large tasks share packed values, small ones share the work
   int64_t queries = MOST_BLOCKS * LANES;
   while (queries > LANES && line.count * ceil_div(line.length, queries) < 6 * threads) queries /= 2;
@@ -51,7 +48,7 @@ static int forward(const eyeline_call& c) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     Scratch& scratch = Scratch::of_this_thread();
-    Forward<T> work(c, scratch);
+    Forward<T, U> work(c, scratch);
     for (int64_t task; tasks.next(&task);) {
       // with a causal mask the last queries see the most: begin with them
       int64_t start = (per_line - 1 - task % per_line) * queries;
@@ -61,6 +58,18 @@ static int forward(const eyeline_call& c) {
     scratch.relax();
   }
   return tasks.result();
+}
+
+template <class T>
+static int forward(const eyeline_call& c) {
+  const Line line(c, true);
+  const int threads = useful_threads(c);
+  if (Decode<T>::suits(c, line)) return decode<T>(c, line, threads);
+#if defined(EYELINE_PAIRS)
+  if constexpr (T::PAIRED)
+    if (c.head_dim > NARROW) return forward<T, Pairs>(c, line, threads);
+#endif
+  return forward<T, Floats>(c, line, threads);
 }
 
 template <class T>

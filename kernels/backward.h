@@ -203,7 +203,7 @@ class Backward {
     gradient_keys(slopes_, n, b.count, s.query_rows, Rows::row_stride(call_.head_dim),
                   sums_.keys(target_) + from * sums_.key_width, sums_.key_width);
     const int64_t width = round_up(call_.head_dim, ROWS);
-    output_keys<Vecs>(key_columns_ + j * width + (from - j) * ROWS, KEYS * ROWS, width, slopes_, n,
+    output_keys<Vecs, Floats>(key_columns_ + j * width + (from - j) * ROWS, KEYS * ROWS, width, slopes_, n,
                       s.query_sum, one);
     return true;
   }

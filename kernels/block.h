@@ -1,6 +1,6 @@
 // A block: up to LANES queries that read the same key/value head, and which keys they may see.
 #pragma once
-#include "pack.h"
+#include "pack_pairs.h"
 #include "simd.h"
 
 namespace EYELINE_NAMESPACE {
@@ -102,11 +102,15 @@ inline const typename T::number* value_row(const eyeline_call& c, const Block& b
          b.kv_head * c.value_stride[1] + j * c.value_stride[2];
 }
 
-template <class T>
+template <class T, class U>
 inline void pack_query(const eyeline_call& c, const Block& b, float* lanes) {
   const typename T::number* row[LANES];
   for (int lane = 0; lane < b.count; lane++) row[lane] = query_row<T>(c, b, lane);
-  rows_to_lanes<T>(row, b.count, c.head_dim, Scale(c.scale).power, lanes);
+  const float power = Scale(c.scale).power;
+  if constexpr (U::TERMS == 1)
+    rows_to_lanes<T>(row, b.count, c.head_dim, power, lanes);
+  else
+    rows_to_lane_units(row, b.count, c.head_dim, power, lanes);
 }
 
 }  // namespace EYELINE_NAMESPACE

@@ -14,19 +14,31 @@ inline vmask below_87(vfloat x) {
 // e^x for x <= 0. With x = (n + r) ln 2 and n whole, e^x = 2^n 2^r, and 2^r on [-1/2, 1/2] is a
 // polynomial of degree 5 (minimax of the relative error, 9e-8, with p(0) = 1 so that e^0 = 1).
 //
+// Degree 4 (2.8e-6) is enough for what is rounded to bfloat16 (4e-3) right away.
+//
 // e^-inf is NaN here, on purpose: the score of a live key is minus infinity only if it overflowed,
 // and contract N3 wants to hear of it. Masked keys go through `exp_or_zero`.
+template <int Degree = 5>
 inline vfloat exp_live(vfloat x) {
+  static_assert(Degree == 5 || Degree == 4);
   // Adding 1.5 * 2^23 leaves no room for a fraction: the sum's last bits are n, here n + 127, which
   // is the exponent of 2^n.
   const vfloat log2_e = splat(1.44269504f), magic = splat(12582912.0f + 127);
   const vfloat sum = fma(x, log2_e, magic);
   const vfloat r = fma(x, log2_e, magic - sum);
-  vfloat p = splat(1.326472731e-3f);
-  p = fma(p, r, splat(9.671512991e-3f));
-  p = fma(p, r, splat(5.550733581e-2f));
-  p = fma(p, r, splat(2.402224243e-1f));
-  p = fma(p, r, splat(6.931470037e-1f));
+  vfloat p;
+  if constexpr (Degree == 5) {
+    p = splat(1.326472731e-3f);
+    p = fma(p, r, splat(9.671512991e-3f));
+    p = fma(p, r, splat(5.550733581e-2f));
+    p = fma(p, r, splat(2.402224243e-1f));
+    p = fma(p, r, splat(6.931470037e-1f));
+  } else {
+    p = splat(9.582853169e-3f);
+    p = fma(p, r, splat(5.590642504e-2f));
+    p = fma(p, r, splat(2.402409861e-1f));
+    p = fma(p, r, splat(6.931241934e-1f));
+  }
   p = fma(p, r, splat(1.0f));
   // Results near 2^-126 become 0, and are not made in the first place: arithmetic on numbers below
   // it is a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so

@@ -9,23 +9,24 @@
 // memory, no key ever needs transposing; maximum, sum and entropy of a query stay inside its lane, so
 // that softmax needs no horizontal operation.
 #pragma once
-#include "simd.h"
+#include "products.h"
 
 namespace EYELINE_NAMESPACE {
 
 // Up to three vectors under three names: gcc 12 leaves an array of them in memory.
-template <int Vecs>
+template <int Vecs, class U>
 struct Trio {
-  vfloat a, b, c;
-  explicit Trio(const float* p) : a(load(p)) {
-    if constexpr (Vecs > 1) b = load(p + WIDTH);
-    if constexpr (Vecs > 2) c = load(p + 2 * WIDTH);
+  typename U::vector a, b, c;
+  explicit Trio(const float* p) : a(U::load(p)) {
+    if constexpr (Vecs > 1) b = U::load(p + WIDTH);
+    if constexpr (Vecs > 2) c = U::load(p + 2 * WIDTH);
   }
-  void add_times(float number, vfloat* acc) const {
-    vfloat all = splat(number);
-    acc[0] = fma(all, a, acc[0]);
-    if constexpr (Vecs > 1) acc[1] = fma(all, b, acc[1]);
-    if constexpr (Vecs > 2) acc[2] = fma(all, c, acc[2]);
+  template <class Number>
+  void add_times(const Number* unit, vfloat* acc) const {
+    const typename U::vector all = U::broadcast(unit);
+    acc[0] = U::add(all, a, acc[0]);
+    if constexpr (Vecs > 1) acc[1] = U::add(all, b, acc[1]);
+    if constexpr (Vecs > 2) acc[2] = U::add(all, c, acc[2]);
   }
 };
 
@@ -55,15 +56,15 @@ inline void clear_tile(vfloat (*acc)[Vecs]) {
     for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
 }
 
-// acc += numbers^T vectors, with numbers [count][ROWS] and vectors [count][LANES].
-template <int Vecs>
+// acc += numbers^T vectors, with numbers [count][ROWS] and vectors [count][LANES], in units.
+template <int Vecs, class U>
 inline void add_panel(const float* numbers, const float* vectors, int64_t count,
                       vfloat (*acc)[Vecs]) {
 #pragma GCC unroll 8
   for (int64_t i = 0; i < count; i++, vectors += LANES, numbers += ROWS) {
-    const Trio<Vecs> x(vectors);
+    const Trio<Vecs, U> x(vectors);
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) x.add_times(numbers[r], acc[r]);
+    for (int r = 0; r < ROWS; r++) x.add_times(numbers + r, acc[r]);
   }
 }
 
@@ -117,29 +118,30 @@ inline void score_narrow(Key key, const float* query, int64_t head_dim, float re
 
 // Scores of ROWS keys, and `top` raised to their maximum.
 //
-//   key     ROWS pointers to head_dim numbers
-//   query   [head_dim][LANES]
+//   key     ROWS pointers to head_dim numbers, filled up to whole units
+//   query   [units][LANES]
 //   scores  [ROWS][LANES], written
-template <int Vecs>
-inline void score_tile(const float* const* key, const float* query, int64_t head_dim, float rest,
-                       float* scores, vfloat* top) {
-  if (head_dim <= NARROW)
-    return score_narrow<Vecs>([&](int r, int64_t d) { return key[r][d]; }, query, head_dim, rest,
-                              scores, top);
+template <int Vecs, class U>
+inline void score_tile(const typename U::number* const* key, const float* query, int64_t head_dim,
+                       float rest, float* scores, vfloat* top) {
+  if constexpr (U::TERMS == 1)
+    if (head_dim <= NARROW)
+      return score_narrow<Vecs>([&](int r, int64_t d) { return key[r][d]; }, query, head_dim, rest,
+                                scores, top);
   vfloat acc[ROWS][Vecs];
-  const float* k[ROWS];
+  const typename U::number* k[ROWS];
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++) k[r] = key[r];
   for (int64_t begin = 0, d = 0;; begin = d) {
     const int64_t end = least(head_dim, begin + LONGEST_SUM);
     clear_tile<Vecs>(acc);
-    for (; d < end; d++, query += LANES) {
-      const Trio<Vecs> q(query);
+    for (; d < end; d += U::TERMS, query += LANES) {
+      const Trio<Vecs, U> q(query);
 #pragma GCC unroll 8
-      for (int r = 0; r < ROWS; r++) q.add_times(k[r][d], acc[r]);
+      for (int r = 0; r < ROWS; r++) q.add_times(k[r] + d, acc[r]);
     }
     if (begin) add_tile<Vecs>(scores, acc);
-    if (d == head_dim) break;
+    if (d >= head_dim) break;
     store_tile<Vecs>(acc, scores);
   }
   finish_scores<Vecs>(acc, rest, scores, top);
@@ -156,7 +158,7 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
   for (int64_t begin = 0, end;; begin = end) {
     end = least(head_dim, begin + LONGEST_SUM);
     clear_tile<Vecs>(acc);
-    add_panel<Vecs>(key + begin * ROWS, query + begin * LANES, end - begin, acc);
+    add_panel<Vecs, Floats>(key + begin * ROWS, query + begin * LANES, end - begin, acc);
     if (begin) add_tile<Vecs>(scores, acc);
     if (end == head_dim) break;
     store_tile<Vecs>(acc, scores);
@@ -166,16 +168,16 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
 
 // output = output * shrink + V^T P^T, for ROWS components of the values.
 //
-//   value    [keys][ROWS], packed (pack.h)
-//   weights  [keys][LANES]
+//   value    [units][ROWS], packed (pack.h)
+//   weights  [units][LANES]
 //   output   [ROWS][LANES]
 //   shrink   [Vecs]
-template <int Vecs>
-inline void output_tile(const float* value, const float* weights, int64_t keys, float* output,
+template <int Vecs, class U>
+inline void output_tile(const float* value, const float* weights, int64_t units, float* output,
                         const vfloat* shrink) {
   vfloat acc[ROWS][Vecs];  // from 0, as above: LONGEST_SUM
   clear_tile<Vecs>(acc);
-  add_panel<Vecs>(value, weights, keys, acc);
+  add_panel<Vecs, U>(value, weights, units, acc);
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 3
@@ -197,9 +199,9 @@ inline void gradient_tile(const float* weights, int queries, const float* rows, 
   clear_tile<Vecs>(acc);
 #pragma GCC unroll 8
   for (int i = 0; i < queries; i++, rows += stride) {
-    const Trio<Vecs> x(rows);
+    const Trio<Vecs, Floats> x(rows);
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) x.add_times(weights[r * LANES + i], acc[r]);
+    for (int r = 0; r < ROWS; r++) x.add_times(weights + r * LANES + i, acc[r]);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
@@ -214,13 +216,14 @@ inline void gradient_tile(const float* weights, int queries, const float* rows, 
 
 // Scores of `keys` keys [ROWS at a time], and `top` raised to their maximum. `scores` has room for
 // `keys` rounded up to ROWS.
-template <int Vecs>
-[[gnu::noinline]] void score_keys(const float* key, int64_t stride, int keys, const float* query,
-                                  int64_t head_dim, float rest, float* scores, vfloat* top) {
+template <int Vecs, class U>
+[[gnu::noinline]] void score_keys(const typename U::number* key, int64_t stride, int keys,
+                                  const float* query, int64_t head_dim, float rest, float* scores,
+                                  vfloat* top) {
   for (int k = 0; k < keys; k += ROWS) {
-    const float* row[ROWS];  // past the end the last key again: nobody looks, nothing overruns
+    const typename U::number* row[ROWS];  // past the end the last key again: nobody looks, nothing overruns
     for (int r = 0; r < ROWS; r++) row[r] = key + least(k + r, keys - 1) * stride;
-    score_tile<Vecs>(row, query, head_dim, rest, scores + k * LANES, top);
+    score_tile<Vecs, U>(row, query, head_dim, rest, scores + k * LANES, top);
   }
 }
 
@@ -233,13 +236,13 @@ template <int Vecs>
     score_panel<Vecs>(key, query, head_dim, rest, scores + k * LANES, top);
 }
 
-// All components of the values; `panel` numbers from one packed panel to the next.
-template <int Vecs>
+// All components of the values; `panel` units from one packed panel to the next.
+template <int Vecs, class U>
 [[gnu::noinline]] void output_keys(const float* value, int64_t panel, int64_t width,
-                                   const float* weights, int64_t keys, float* output,
+                                   const float* weights, int64_t units, float* output,
                                    const vfloat* shrink) {
   for (int64_t d = 0; d < width; d += ROWS, value += panel)
-    output_tile<Vecs>(value, weights, keys, output + d * LANES, shrink);
+    output_tile<Vecs, U>(value, weights, units, output + d * LANES, shrink);
 }
 
 // All components of the gradients of `keys` keys. `weights` has 0 in the rows that round the keys up

@@ -84,7 +84,7 @@ class Observe {
       int64_t from = start + i * vecs / blocks * WIDTH, to = start + (i + 1) * vecs / blocks * WIDTH;
       Seen& s = seen_[i];
       s.block.fill(call_, line, index, from, least(to, stop));
-      pack_query<T>(call_, s.block, s.query);
+      pack_query<T, Floats>(call_, s.block, s.query);
       for (int v = 0; v < VECS; v++) s.top[v] = splat(-INFINITE);
       if (s.block.begin >= s.block.end) continue;
       begin_ = least(begin_, s.block.begin);
@@ -146,7 +146,7 @@ class Observe {
       stride = call_.key_stride[2];
     }
     float* scores = panel(s, from);
-    score_keys<Vecs>(key, stride, to - from, s.query, call_.head_dim, rest_, scores, s.top);
+    score_keys<Vecs, Floats>(key, stride, to - from, s.query, call_.head_dim, rest_, scores, s.top);
     if (tile == Tile::PARTIAL || rules_.softcap() || from < b.full_begin || to > b.full_end) {
       const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
       kind(s, j) = static_cast<int>(Tile::PARTIAL);
@@ -185,7 +185,7 @@ class Observe {
     if (!width_) return true;
     vfloat keep[Vecs];
     for (int v = 0; v < Vecs; v++) keep[v] = splat(1.0f);
-    output_keys<Vecs>(values_ + (from - j) * ROWS, KEYS * ROWS, width_, panel(s, from), to - from,
+    output_keys<Vecs, Floats>(values_ + (from - j) * ROWS, KEYS * ROWS, width_, panel(s, from), to - from,
                       s.output, keep);
     return true;
   }

@@ -24,13 +24,26 @@ struct Online {
   //   highest  [Vecs], the maximum of `top` and of the plain scores
   //   shrink   [Vecs], written: what everything summed so far must be multiplied by
   //   slope    [n][LANES], written if softcap is on and the caller wants it: its derivative
+  //   units    [n / 2][LANES]: if given, the exponentials go there, in pairs of keys
   template <int Vecs>
   bool add(const Rules& rules, const Block& b, int j, int n, const float* tile, float* scores,
-           vfloat* highest, vfloat* shrink, float* slope = nullptr) {
-    const bool plain = !tile && !rules.softcap() && j >= b.full_begin && j + n <= b.full_end;
+           vfloat* highest, vfloat* shrink, float* slope = nullptr, float* units = nullptr) {
+    // where no rule adds anything, keys that all queries see need no change
+    const bool limits_only = !tile && !rules.softcap();
+    int before = limits_only ? least(most(b.full_begin - j, 0), n) : n;
+    int until = most(least(b.full_end - j, n), before);
+    before = least<int>(round_up(before, 2), n);  // whole units
+    until = until == n ? n : most(until / 2 * 2, before);
+    const bool plain = before == 0 && until == n;
     if (!plain) {
       for (int v = 0; v < Vecs; v++) highest[v] = top[v];
-      if (!rules.template apply<Vecs>(b, j, n, tile, scores, highest, slope)) return false;
+      if (!rules.template apply<Vecs>(b, j, before, tile, scores, highest, slope)) return false;
+      for (int k = before; k < until; k++)
+        for (int v = 0; v < Vecs; v++)
+          highest[v] = vmax(highest[v], load(scores + k * LANES + v * WIDTH));
+      if (!rules.template apply<Vecs>(b, j + until, n - until, nullptr, scores + until * LANES,
+                                      highest))
+        return false;
     }
     for (int v = 0; v < Vecs; v++) {
       vfloat old = top[v];
@@ -39,11 +52,24 @@ struct Online {
       shrink[v] = exp_or_zero(old - highest[v]);
       total[v] = total[v] * shrink[v];
     }
-    if (plain)
-      exponentiate<Vecs, true, false>(scores, n, highest, total, nullptr);
-    else
-      exponentiate<Vecs, false, false>(scores, n, highest, total, nullptr);
+    weigh<Vecs, false>(scores, 0, before, highest, units);
+    weigh<Vecs, true>(scores, before, until, highest, units);
+    weigh<Vecs, false>(scores, until, n, highest, units);
     return true;
+  }
+
+ private:
+  template <int Vecs, bool Live>
+  void weigh(float* scores, int from, int to, const vfloat* highest, float* units) {
+    if (from >= to) return;
+    scores += from * LANES;
+#if defined(EYELINE_PAIRS)
+    if (units)
+      return exponentiate_units<Vecs, Live, false, false>(scores, to - from, highest, total, nullptr,
+                                                          units + from / 2 * LANES);
+#endif
+    (void)units;
+    exponentiate<Vecs, Live, false>(scores, to - from, highest, total, nullptr);
   }
 };
 

@@ -8,16 +8,19 @@ namespace EYELINE_NAMESPACE {
 
 struct Float32 {
   using number = float;
+  static constexpr bool PAIRED = false;  // whether an instruction multiplies pairs of them
   static vfloat load(const float* p) { return EYELINE_NAMESPACE::load(p); }
   static void store(float* p, vfloat x) { EYELINE_NAMESPACE::store(p, x); }
 };
 struct BFloat16 {
   using number = uint16_t;
+  static constexpr bool PAIRED = true;
   static vfloat load(const uint16_t* p) { return load_bf16(p); }
   static void store(uint16_t* p, vfloat x) { store_bf16(p, x); }
 };
 struct Float16 {
   using number = uint16_t;
+  static constexpr bool PAIRED = false;
   static vfloat load(const uint16_t* p) { return load_f16(p); }
   static void store(uint16_t* p, vfloat x) { store_f16(p, x); }
 };

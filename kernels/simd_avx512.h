@@ -17,6 +17,7 @@ inline vint splat(int x) { return _mm512_set1_epi32(x); }
 inline vfloat load(const float* p) { return _mm512_loadu_ps(p); }
 inline vint load(const int* p) { return _mm512_loadu_si512(p); }
 inline void store(float* p, vfloat x) { _mm512_storeu_ps(p, x); }
+inline void store(int* p, vint x) { _mm512_storeu_si512(p, x); }
 
 inline vfloat fma(vfloat a, vfloat b, vfloat c) { return _mm512_fmadd_ps(a, b, c); }
 // A NaN in the second argument comes through, one in the first does not.
@@ -66,6 +67,36 @@ inline void store_bf16(uint16_t* p, vfloat x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
+
+#if defined(__AVX512BF16__)
+#define EYELINE_PAIRS
+// Pairs of bfloat16 in 32 bits, the lower half first.
+inline vint load_bits(const float* p) { return _mm512_loadu_si512(p); }
+inline vfloat add_pair_products(vint a, vint b, vfloat sum) {
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+}
+// The lower halves of a, zeros above them, joined with the upper halves of b.
+inline vint high_half_of_second(vint a, vint b) {
+  return _mm512_ternarylogic_epi32(a, b, splat(-65536), 0xf8);  // a | (b & mask)
+}
+// Units (a[i], b[i]): the first eight to `low`, the others to `high`.
+inline void interleave(const uint16_t* a, const uint16_t* b, float* low, float* high) {
+  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
+  const __m256i y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+  const __m512i units = _mm512_or_si512(_mm512_cvtepu16_epi32(x), _mm512_slli_epi32(_mm512_cvtepu16_epi32(y), 16));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(low), _mm512_castsi512_si256(units));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), _mm512_extracti64x4_epi64(units, 1));
+}
+// Lane i: (low[i], high[i]), rounded to nearest even.
+inline vint to_pairs(vfloat low, vfloat high) {
+  const __m512i interleave = _mm512_set_epi32(
+      0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008,
+      0x170007, 0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+  const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+  return _mm512_permutexvar_epi16(interleave, both);
+}
+#endif
+
 // 1 where the byte is not 0.
 inline vmask load_bytes(const uint8_t* p) {
   return _mm_test_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),

@@ -3,6 +3,7 @@
 #pragma once
 #include "exponential.h"
 #include "pack.h"
+#include "products.h"
 
 namespace EYELINE_NAMESPACE {
 
@@ -31,6 +32,55 @@ template <int Vecs, bool Live, bool Moment>
     if (Moment) moment[v] = moment[v] + bent[v];
   }
 }
+
+#if defined(EYELINE_PAIRS)
+// The same with the exponentials of two neighbouring keys in one unit, [units][LANES]: rounded to
+// bfloat16 after they were summed. `Keep`: also in place, with all their digits.
+template <int Vecs, bool Live, bool Moment, bool Keep>
+[[gnu::noinline]] void exponentiate_units(float* scores, int keys, const vfloat* top, vfloat* total,
+                                          vfloat* moment, float* units) {
+  vfloat sum[Vecs], bent[Vecs];
+  for (int v = 0; v < Vecs; v++) {
+    sum[v] = splat(0.0f);
+    bent[v] = splat(0.0f);
+  }
+  const auto exponential = [&](float* at, int v) {
+    vfloat x = load(at) - top[v];
+    if (!Live) x = vmax(splat(-1e4f), x);
+    const vfloat e = exp_live<Keep ? 5 : 4>(x);
+    if (Moment) bent[v] = fma(e, x, bent[v]);
+    if (Keep) store(at, e);
+    return e;
+  };
+  int k = 0;
+  for (; k + 1 < keys; k += 2, scores += 2 * LANES, units += LANES) {
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) {
+      const vfloat low = exponential(scores + v * WIDTH, v);
+      const vfloat high = exponential(scores + LANES + v * WIDTH, v);
+      sum[v] = sum[v] + (low + high);
+      store(units + v * WIDTH, as_float(to_pairs(low, high)));
+    }
+  }
+  for (int v = 0; k < keys && v < Vecs; v++) {
+    const vfloat last = exponential(scores + v * WIDTH, v);
+    sum[v] = sum[v] + last;
+    store(units + v * WIDTH, as_float(to_pairs(last, splat(0.0f))));
+  }
+  for (int v = 0; v < Vecs; v++) {
+    total[v] = total[v] + sum[v];
+    if (Moment) moment[v] = moment[v] + bent[v];
+  }
+}
+
+// Numbers of neighbouring keys, [keys][LANES], in one unit: [units][LANES].
+template <int Vecs>
+[[gnu::noinline]] void round_to_units(const float* numbers, int keys, float* units) {
+  for (int k = 0; k < keys; k += 2, numbers += 2 * LANES, units += LANES)
+    for (int v = 0; v < Vecs * WIDTH; v += WIDTH)
+      store(units + v, as_float(to_pairs(load(numbers + v), k + 1 < keys ? load(numbers + LANES + v) : splat(0.0f))));
+}
+#endif
 
 // The first index of a cell; `index * count / length` is the cell of an index.
 inline int64_t cell_begin(int64_t cell, int64_t count, int64_t length) {

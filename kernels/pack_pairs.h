@@ -1,0 +1,73 @@
+// Moving bfloat16 numbers into units of two, as the products of pairs want them. Nothing is rounded.
+#pragma once
+#include "pack.h"
+#include "products.h"
+
+#if defined(EYELINE_PAIRS)
+namespace EYELINE_NAMESPACE {
+
+// Units [0, WIDTH) of a row of which `count` numbers are left; past them 0, and nothing is read.
+inline vint load_units(const uint16_t* row, int64_t count) {
+  if (count >= 2 * WIDTH) return load(reinterpret_cast<const int*>(row));
+  uint16_t whole[2 * WIDTH] = {};
+  memcpy(whole, row, static_cast<size_t>(count) * sizeof whole[0]);
+  return load(reinterpret_cast<const int*>(whole));
+}
+
+// Both numbers times a power of two.
+inline vint scale_units(vint x, vfloat power) {
+  const vint low = as_int(as_float(shift_left<16>(x)) * power);
+  const vint high = as_int(as_float(x) * power);  // the low half is less than half a bfloat16's digit
+  return high_half_of_second(shift_right<16>(low), high);
+}
+
+// lanes[unit][lane] = power * row[lane][unit]; lanes past `count` become 0.
+inline void rows_to_lane_units(const uint16_t* const* row, int count, int64_t width, float power,
+                               float* lanes) {
+  const int64_t units = ceil_div(width, 2);
+  for (int first = 0; first < count; first += WIDTH)
+    for (int64_t u = 0; u < units; u += WIDTH) {
+      vfloat x[WIDTH];
+      for (int r = 0; r < WIDTH; r++)
+        x[r] = first + r < count ? as_float(load_units(row[first + r] + 2 * u, width - 2 * u)) : splat(0.0f);
+      transpose(x);
+      const int64_t here = least<int64_t>(WIDTH, units - u);
+      for (int64_t c = 0; c < here; c++)
+        store(lanes + (u + c) * LANES + first, as_float(scale_units(as_int(x[c]), splat(power))));
+    }
+}
+
+// Plain rows, filled up to whole units: [keys][width rounded up].
+inline void pack_unit_rows(const uint16_t* from, int64_t stride, int64_t keys, int64_t width,
+                           uint16_t* to) {
+  for (int64_t j = 0; j < keys; j++, from += stride) {
+    memcpy(to, from, static_cast<size_t>(width) * sizeof *to);
+    to += width;
+    if (width % 2) *to++ = 0;
+  }
+}
+
+// Values in panels of ROWS components, two keys in a unit: [width / ROWS][panel_units][ROWS], what
+// rounds up both ways filled with zeros.
+inline void pack_value_units(const uint16_t* from, int64_t stride, int64_t keys, int64_t width,
+                             int64_t panel_units, float* to) {
+  const int64_t panel = panel_units * ROWS;
+  const uint16_t nothing[2 * ROWS] = {};
+  for (int64_t j = 0; j < keys; j += 2, from += 2 * stride, to += ROWS) {
+    float* out = to;
+    const bool lone = j + 1 == keys;
+    int64_t d = 0;
+    for (; d + 2 * ROWS <= width; d += 2 * ROWS, out += 2 * panel)  // two panels at a time
+      interleave(from + d, lone ? nothing : from + stride + d, out, out + panel);
+    if (d == width) continue;
+    uint16_t first[2 * ROWS] = {}, second[2 * ROWS] = {};
+    const size_t here = static_cast<size_t>(width - d) * sizeof *from;
+    memcpy(first, from + d, here);
+    if (!lone) memcpy(second, from + stride + d, here);
+    float unused[ROWS];
+    interleave(first, second, out, width - d > ROWS ? out + panel : unused);
+  }
+}
+
+}  // namespace EYELINE_NAMESPACE
+#endif

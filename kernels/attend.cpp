@@ -60,19 +60,7 @@ static int forward(const eyeline_call& c, const Line& line, int threads) {
   return tasks.result();
 }
 
-template <class T>
-static int forward(const eyeline_call& c) {
-  const Line line(c, true);
-  const int threads = useful_threads(c);
-  if (Decode<T>::suits(c, line)) return decode<T>(c, line, threads);
-#if defined(EYELINE_PAIRS)
-  if constexpr (T::PAIRED)
-    if (c.head_dim > NARROW) return forward<T, Pairs>(c, line, threads);
-#endif
-  return forward<T, Floats>(c, line, threads);
-}
-
-template <class T>
+template <class T, class U>
 static int observe(const eyeline_call& c) {
   const Line line(c, false);
   const int threads = useful_threads(c);
@@ -82,7 +70,7 @@ static int observe(const eyeline_call& c) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     Scratch& scratch = Scratch::of_this_thread();
-    Observe<T> work(c, scratch);
+    Observe<T, U> work(c, scratch);
     for (int64_t i; tasks.next(&i);)
       if (!work.run(line, chunks.head(i), chunks.start(i), chunks.stop(i), chunks.begin(i)))
         tasks.stop(EYELINE_SPECIAL_VALUES);
@@ -92,9 +80,21 @@ static int observe(const eyeline_call& c) {
   return tasks.result();
 }
 
+template <class T, class U>
+static int forward_or_observe(const eyeline_call& c) {
+  if (c.entropy || c.top_k || c.received || c.pooled) return observe<T, U>(c);
+  const Line line(c, true);
+  const int threads = useful_threads(c);
+  return Decode<T>::suits(c, line) ? decode<T>(c, line, threads) : forward<T, U>(c, line, threads);
+}
+
 template <class T>
 static int either(const eyeline_call& c) {
-  return c.entropy || c.top_k || c.received || c.pooled ? observe<T>(c) : forward<T>(c);
+#if defined(EYELINE_PAIRS)
+  if constexpr (T::PAIRED)
+    if (c.head_dim > NARROW) return forward_or_observe<T, Pairs>(c);
+#endif
+  return forward_or_observe<T, Floats>(c);
 }
 
 template <class T>

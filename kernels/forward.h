@@ -11,8 +11,7 @@
 #include "dropout.h"
 #include "microkernel.h"
 #include "online.h"
-#include "pack_pairs.h"
-#include "scratch.h"
+#include "packed.h"
 
 namespace EYELINE_NAMESPACE {
 
@@ -29,18 +28,11 @@ class Forward {
  public:
   Forward(const eyeline_call& c, Scratch& scratch)
       : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0),
-        rest_(Scale(c.scale).rest) {
-    const int64_t per_block = round_up(c.head_dim * LANES, 16) + round_up(width_ * LANES, 16);
-    Cutter cut(scratch.reserve(MOST_BLOCKS * per_block + STEP * (3 * LANES + width_ + c.head_dim) + 80));
-    for (int i = 0; i < MOST_BLOCKS; i++) {
-      state_[i].query = cut.take(c.head_dim * LANES);
-      state_[i].output = cut.take(width_ * LANES);
-    }
-    scores_ = cut.take(STEP * LANES);
-    tile_ = cut.take(STEP * LANES);
-    weights_ = PAIRED ? cut.take(STEP / U::TERMS * LANES) : scores_;
-    values_ = cut.take(STEP / U::TERMS * width_);
-    keys_ = reinterpret_cast<key_number*>(cut.take(STEP * c.head_dim));
+        rest_(Scale(c.scale).rest), packed_(c, STEP, width_) {
+    Cutter measure(nullptr);
+    place(measure);
+    Cutter cut(scratch.reserve(measure.used()));
+    place(cut);
   }
 
   // Queries [start, stop) of a line. False if something not finite was met.
@@ -59,8 +51,8 @@ class Forward {
     }
     for (int j = begin; j < end; j += STEP) {
       const int n = least(STEP, end - j);
-      if (width_) pack(value_row<T>(call_, *block, j), n);
-      if (!direct()) pack_keys(key_row<T>(call_, *block, j), n);
+      packed_.read_keys(*block, j, n);
+      packed_.read_values(*block, j, n);
       for (int64_t i = 0; i < blocks; i++) {
         const int from = most(j, block[i].begin), to = least(j + n, block[i].end);
         if (from >= to) continue;
@@ -79,27 +71,16 @@ class Forward {
  private:
   static constexpr bool PAIRED = U::TERMS > 1;
   static constexpr int STEP = KEYS * U::TERMS;  // units of values make as long sums either way
-  using number = typename T::number;
-  using key_number = typename U::number;  // of keys as the products read them
 
-  // Whether keys can be read as they lie in memory.
-  bool direct() const {
-    return sizeof(number) == sizeof(key_number) && call_.head_dim % U::TERMS == 0;
-  }
-  int64_t key_width() const { return units<U>(call_.head_dim) * U::TERMS; }
-
-  void pack(const number* value, int n) {
-    const int64_t stride = call_.value_stride[2], width = call_.value_dim;
-    if constexpr (PAIRED)
-      pack_value_units(value, stride, n, width, STEP / U::TERMS, values_);
-    else
-      pack_values<T>(value, stride, n, width, STEP, values_);
-  }
-  void pack_keys(const number* key, int n) {
-    if constexpr (PAIRED)
-      pack_unit_rows(key, call_.key_stride[2], n, call_.head_dim, keys_);
-    else
-      pack_rows<T>(key, call_.key_stride[2], n, call_.head_dim, keys_);
+  void place(Cutter& cut) {
+    for (Walk& s : state_) {
+      s.query = cut.take(units<U>(call_.head_dim) * LANES);
+      s.output = cut.take(width_ * LANES);
+    }
+    scores_ = cut.take(STEP * LANES);
+    tile_ = cut.take(STEP * LANES);
+    weights_ = PAIRED ? cut.take(units<U>(STEP) * LANES) : scores_;
+    packed_.place(cut);
   }
 
   void begin_block(const Block& b, Walk& s) {
@@ -118,32 +99,19 @@ class Forward {
     if (kind == Tile::EMPTY) return true;
     vfloat top[Vecs], shrink[Vecs];
     for (int v = 0; v < Vecs; v++) top[v] = s.top[v];
-    score<Vecs>(b, s.query, packed, from, n, top);
+    score_keys<Vecs, U>(packed_.key(b, from), packed_.key_stride(), n, s.query, call_.head_dim, rest_,
+                        scores_, top);
     const float* tile = kind == Tile::PARTIAL ? tile_ : nullptr;
-    float* units = PAIRED && !dropout_.on() ? weights_ : nullptr;
-    if (!s.template add<Vecs>(rules_, b, from, n, tile, scores_, top, shrink, nullptr, units)) return false;
+    float* paired = PAIRED && !dropout_.on() ? weights_ : nullptr;
+    if (!s.template add<Vecs>(rules_, b, from, n, tile, scores_, top, shrink, nullptr, paired))
+      return false;
     if (dropout_.on()) {
       dropout_.drop<Vecs>(s.hash, from, n, scores_);
       if constexpr (PAIRED) round_to_units<Vecs>(scores_, n, weights_);
     }
-    const float* value = values_ + (from - packed) / U::TERMS * ROWS;
-    output_keys<Vecs, U>(value, STEP / U::TERMS * ROWS, width_, weights_, EYELINE_NAMESPACE::units<U>(n),
-                         s.output, shrink);
+    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), width_, weights_, units<U>(n), s.output,
+                         shrink);
     return true;
-  }
-
-  template <int Vecs>
-  void score(const Block& b, const float* query, int packed, int from, int n, vfloat* top) {
-    const key_number* base;
-    int64_t stride;
-    if (direct()) {
-      base = reinterpret_cast<const key_number*>(key_row<T>(call_, b, from));
-      stride = call_.key_stride[2];
-    } else {
-      base = keys_ + (from - packed) * key_width();
-      stride = key_width();
-    }
-    score_keys<Vecs, U>(base, stride, n, query, call_.head_dim, rest_, scores_, top);
   }
 
   const eyeline_call& call_;
@@ -152,8 +120,8 @@ class Forward {
   int64_t width_;
   float rest_;
   Walk state_[MOST_BLOCKS];
-  float *scores_, *tile_, *weights_, *values_;
-  key_number* keys_;
+  Packed<T, U> packed_;
+  float *scores_, *tile_, *weights_;
 };
 
 }  // namespace EYELINE_NAMESPACE

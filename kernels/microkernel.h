@@ -68,9 +68,11 @@ inline void add_panel(const float* numbers, const float* vectors, int64_t count,
   }
 }
 
-// Store products times `rest` (pack.h, Scale) as scores, and raise `top` to their maximum.
+// Store products times `rest` (pack.h, Scale) as scores, and raise `top` to their maximum. Their own
+// maximum goes to `maxima` [LANES] too, if that is given.
 template <int Vecs>
-inline void finish_scores(vfloat (*acc)[Vecs], float rest, float* scores, vfloat* top) {
+inline void finish_scores(vfloat (*acc)[Vecs], float rest, float* scores, vfloat* top,
+                          float* maxima) {
   if (rest != 1) {
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++)
@@ -86,6 +88,7 @@ inline void finish_scores(vfloat (*acc)[Vecs], float rest, float* scores, vfloat
       highest = vmax(highest, acc[r][v]);
       store(scores + r * LANES + v * WIDTH, acc[r][v]);
     }
+    if (maxima) store(maxima + v * WIDTH, highest);
     top[v] = vmax(top[v], highest);
   }
 }
@@ -98,7 +101,9 @@ constexpr int64_t NARROW = 8;
 // Short rows of large scores are what people check by hand. `key(r, d)` is a number of key r.
 template <int Vecs, class Key>
 inline void score_narrow(Key key, const float* query, int64_t head_dim, float rest, float* scores,
-                         vfloat* top) {
+                         vfloat* top, float* maxima) {
+  vfloat highest[Vecs];
+  for (int v = 0; v < Vecs; v++) highest[v] = splat(-INFINITE);
   for (int r = 0; r < ROWS; r++, scores += LANES) {
     for (int v = 0; v < Vecs; v++) {
       vfloat sum = splat(0.0f), lost = sum;
@@ -111,8 +116,12 @@ inline void score_narrow(Key key, const float* query, int64_t head_dim, float re
       }
       const vfloat score = (sum + lost) * splat(rest);
       store(scores + v * WIDTH, score);
-      top[v] = vmax(top[v], score);
+      highest[v] = vmax(highest[v], score);
     }
+  }
+  for (int v = 0; v < Vecs; v++) {
+    if (maxima) store(maxima + v * WIDTH, highest[v]);
+    top[v] = vmax(top[v], highest[v]);
   }
 }
 
@@ -123,11 +132,11 @@ inline void score_narrow(Key key, const float* query, int64_t head_dim, float re
 //   scores  [ROWS][LANES], written
 template <int Vecs, class U>
 inline void score_tile(const typename U::number* const* key, const float* query, int64_t head_dim,
-                       float rest, float* scores, vfloat* top) {
+                       float rest, float* scores, vfloat* top, float* maxima) {
   if constexpr (U::TERMS == 1)
     if (head_dim <= NARROW)
       return score_narrow<Vecs>([&](int r, int64_t d) { return key[r][d]; }, query, head_dim, rest,
-                                scores, top);
+                                scores, top, maxima);
   vfloat acc[ROWS][Vecs];
   const typename U::number* k[ROWS];
 #pragma GCC unroll 8
@@ -144,7 +153,7 @@ inline void score_tile(const typename U::number* const* key, const float* query,
     if (d >= head_dim) break;
     store_tile<Vecs>(acc, scores);
   }
-  finish_scores<Vecs>(acc, rest, scores, top);
+  finish_scores<Vecs>(acc, rest, scores, top, maxima);
 }
 
 // The same with the keys in panels, `key` [head_dim][ROWS].
@@ -153,7 +162,7 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
                         float* scores, vfloat* top) {
   if (head_dim <= NARROW)
     return score_narrow<Vecs>([&](int r, int64_t d) { return key[d * ROWS + r]; }, query, head_dim,
-                              rest, scores, top);
+                              rest, scores, top, nullptr);
   vfloat acc[ROWS][Vecs];
   for (int64_t begin = 0, end;; begin = end) {
     end = least(head_dim, begin + LONGEST_SUM);
@@ -163,7 +172,7 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
     if (end == head_dim) break;
     store_tile<Vecs>(acc, scores);
   }
-  finish_scores<Vecs>(acc, rest, scores, top);
+  finish_scores<Vecs>(acc, rest, scores, top, nullptr);
 }
 
 // output = output * shrink + V^T P^T, for ROWS components of the values.
@@ -215,15 +224,16 @@ inline void gradient_tile(const float* weights, int queries, const float* rows, 
 // Not inlined, so that no constant of the caller competes for the registers of the tiles.
 
 // Scores of `keys` keys [ROWS at a time], and `top` raised to their maximum. `scores` has room for
-// `keys` rounded up to ROWS.
+// `keys` rounded up to ROWS; `maxima`, if given, gets the maximum of each ROWS keys, [LANES] each.
 template <int Vecs, class U>
 [[gnu::noinline]] void score_keys(const typename U::number* key, int64_t stride, int keys,
                                   const float* query, int64_t head_dim, float rest, float* scores,
-                                  vfloat* top) {
+                                  vfloat* top, float* maxima = nullptr) {
   for (int k = 0; k < keys; k += ROWS) {
     const typename U::number* row[ROWS];  // past the end the last key again: nobody looks, nothing overruns
     for (int r = 0; r < ROWS; r++) row[r] = key + least(k + r, keys - 1) * stride;
-    score_tile<Vecs, U>(row, query, head_dim, rest, scores + k * LANES, top);
+    score_tile<Vecs, U>(row, query, head_dim, rest, scores + k * LANES, top, maxima);
+    if (maxima) maxima += LANES;
   }
 }
 

@@ -9,8 +9,8 @@
 #pragma once
 #include "finish.h"
 #include "microkernel.h"
+#include "packed.h"
 #include "rules.h"
-#include "scratch.h"
 #include "sums.h"
 #include "topk.h"
 
@@ -29,30 +29,16 @@ struct Share {
   }
 };
 
-template <class T>
+template <class T, class U>
 class Observe {
  public:
   Observe(const eyeline_call& c, Scratch& scratch)
       : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0),
-        rest_(Scale(c.scale).rest) {
-    const int64_t keys = round_up(c.kv_len, KEYS), tops = TopK::floats(keys, c.top_k);
-    const int64_t cells = c.pooled ? c.pool_cols : 0;
-    at_once_ = keys <= 8192 ? MOST : 1;
-    const int64_t each = (c.head_dim + width_ + keys + cells) * LANES + keys / KEYS + tops + 96;
-    const int64_t shared = KEYS * (LANES + width_ + c.head_dim) + 64;
-    Cutter cut(scratch.reserve(at_once_ * each + shared));
-    for (int i = 0; i < at_once_; i++) {
-      Seen& s = seen_[i];
-      s.query = cut.take(c.head_dim * LANES);
-      s.output = cut.take(width_ * LANES);
-      s.panel = cut.take(keys * LANES);
-      s.cells = cut.take(cells * LANES);
-      s.kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
-      s.best.place(c.top_k, cut.take(tops), keys);
-    }
-    tile_ = cut.take(KEYS * LANES);
-    values_ = cut.take(KEYS * width_);
-    keys_ = cut.take(KEYS * c.head_dim);
+        rest_(Scale(c.scale).rest), at_once_(c.kv_len <= 8192 ? MOST : 1), packed_(c, KEYS, width_) {
+    Cutter measure(nullptr);
+    place(measure);
+    Cutter cut(scratch.reserve(measure.used()));
+    place(cut);
   }
 
   // Queries [start, stop) of a head. False if something not finite was met.
@@ -74,7 +60,23 @@ class Observe {
     TopK best;
     vfloat top[VECS], total[VECS], moment[VECS];
   };
-  static constexpr bool direct() { return sizeof(typename T::number) == sizeof(float); }
+
+  void place(Cutter& cut) {
+    const int64_t keys = round_up(call_.kv_len, KEYS);
+    for (int i = 0; i < at_once_; i++) {
+      Seen& s = seen_[i];
+      s.query = cut.take(units<U>(call_.head_dim) * LANES);
+      s.output = cut.take(width_ * LANES);
+      s.panel = cut.take(keys * LANES);
+      s.cells = cut.take(call_.pooled ? call_.pool_cols * LANES : 0);
+      s.kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
+      s.best.place(cut, call_.top_k, keys);
+    }
+    tile_ = cut.take(KEYS * LANES);
+    maxima_ = call_.top_k ? cut.take(ceil_div(KEYS, ROWS) * LANES) : nullptr;
+    weights_ = U::TERMS > 1 ? cut.take(units<U>(KEYS) * LANES) : nullptr;
+    packed_.place(cut);
+  }
 
   bool round(const Line& line, int64_t index, int64_t start, int64_t stop, const Share& share) {
     const int64_t vecs = ceil_div(stop - start, WIDTH), blocks = ceil_div(vecs, VECS);
@@ -84,7 +86,7 @@ class Observe {
       int64_t from = start + i * vecs / blocks * WIDTH, to = start + (i + 1) * vecs / blocks * WIDTH;
       Seen& s = seen_[i];
       s.block.fill(call_, line, index, from, least(to, stop));
-      pack_query<T, Floats>(call_, s.block, s.query);
+      pack_query<T, U>(call_, s.block, s.query);
       for (int v = 0; v < VECS; v++) s.top[v] = splat(-INFINITE);
       if (s.block.begin >= s.block.end) continue;
       begin_ = least(begin_, s.block.begin);
@@ -93,8 +95,7 @@ class Observe {
     const Block& any = seen_[0].block;
     for (int j = begin_; j < end; j += KEYS) {
       const int n = least(KEYS, end - j);
-      if (!direct())
-        pack_rows<T>(key_row<T>(call_, any, j), call_.key_stride[2], n, call_.head_dim, keys_);
+      packed_.read_keys(any, j, n);
       for (int64_t i = 0; i < blocks; i++)
         if (!with_vecs(seen_[i].block.vecs, [&](auto vecs) {
               return score<decltype(vecs)::value>(seen_[i], j, n);
@@ -104,9 +105,7 @@ class Observe {
     for (int64_t i = 0; i < blocks; i++) prepare_sums(seen_[i]);
     for (int j = begin_; j < end; j += KEYS) {
       const int n = least(KEYS, end - j);
-      if (width_)
-        pack_values<T>(value_row<T>(call_, any, j), call_.value_stride[2], n, call_.value_dim, KEYS,
-                       values_);
+      packed_.read_values(any, j, n);
       for (int64_t i = 0; i < blocks; i++)
         with_vecs(seen_[i].block.vecs,
                   [&](auto vecs) { return weigh<decltype(vecs)::value>(seen_[i], j, n); });
@@ -139,23 +138,23 @@ class Observe {
     }
     vfloat before[Vecs];
     for (int v = 0; v < Vecs; v++) before[v] = s.top[v];
-    const float* key = keys_ + (from - j) * call_.head_dim;
-    int64_t stride = call_.head_dim;
-    if constexpr (direct()) {
-      key = key_row<T>(call_, b, from);
-      stride = call_.key_stride[2];
-    }
     float* scores = panel(s, from);
-    score_keys<Vecs, Floats>(key, stride, to - from, s.query, call_.head_dim, rest_, scores, s.top);
+    score_keys<Vecs, U>(packed_.key(b, from), packed_.key_stride(), to - from, s.query, call_.head_dim,
+                        rest_, scores, s.top, call_.top_k ? maxima_ : nullptr);
+    bool changed = false;
     if (tile == Tile::PARTIAL || rules_.softcap() || from < b.full_begin || to > b.full_end) {
       const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
       kind(s, j) = static_cast<int>(Tile::PARTIAL);
       for (int v = 0; v < Vecs; v++) s.top[v] = before[v];
       if (!rules_.template apply<Vecs>(b, from, to - from, added, scores, s.top)) return false;
+      changed = true;
     }
     if (call_.top_k) {
       s.best.note_nothing(j - begin_, from - j);
-      s.best.note(scores, from - begin_, to - from, Vecs);
+      if (changed)
+        s.best.note(scores, from - begin_, to - from, Vecs);
+      else
+        s.best.note_tiles(maxima_, from - begin_, to - from, Vecs);
     }
     return true;
   }
@@ -185,8 +184,13 @@ class Observe {
     if (!width_) return true;
     vfloat keep[Vecs];
     for (int v = 0; v < Vecs; v++) keep[v] = splat(1.0f);
-    output_keys<Vecs, Floats>(values_ + (from - j) * ROWS, KEYS * ROWS, width_, panel(s, from), to - from,
-                      s.output, keep);
+    const float* weights = panel(s, from);
+    if constexpr (U::TERMS > 1) {
+      round_to_units<Vecs>(weights, to - from, weights_);
+      weights = weights_;
+    }
+    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), width_, weights, units<U>(to - from),
+                         s.output, keep);
     return true;
   }
 
@@ -284,16 +288,15 @@ class Observe {
     return true;
   }
 
-  void store_top(TopK& best, int lane, float top, float factor, int64_t at) const {
+  void store_top(const TopK& best, int lane, float top, float factor, int64_t at) const {
     const int k = call_.top_k;
-    best.rank(lane);
     float* values = call_.top_values + at * k;
     int64_t* indices = call_.top_indices + at * k;
     for (int i = 0; i < k; i += WIDTH) {
-      vfloat w = exp_or_zero(load(best.scores() + i) - splat(top)) * splat(factor);
+      vfloat w = exp_or_zero(load(best.scores(lane) + i) - splat(top)) * splat(factor);
       store_part<Float32>(values + i, w, k - i);
     }
-    for (int i = 0; i < k; i++) indices[i] = best.keys()[i];
+    for (int i = 0; i < k; i++) indices[i] = best.keys(lane)[i];
   }
 
   static vint lane_numbers(int v) {
@@ -309,7 +312,8 @@ class Observe {
   int at_once_;
   int begin_ = 0;  // the key at which the panels begin
   Seen seen_[MOST];
-  float *tile_, *values_, *keys_;
+  Packed<T, U> packed_;
+  float *tile_, *maxima_, *weights_;
 };
 
 }  // namespace EYELINE_NAMESPACE

@@ -1,36 +1,30 @@
 // The k largest scores of every query, exactly, ties to the lower key.
 //
-// Keys are cut into groups of eight. At most k - 1 groups can have a maximum above T, the k-th
-// largest group maximum, and all of the k largest scores reach T: so nearly all groups hold nothing
-// that matters, and the few scores that reach T are collected and ranked. Whether the scores come
-// sorted, shuffled or all equal makes little difference.
+// Keys are cut into groups. At most k - 1 groups can have a maximum above T, the k-th largest group
+// maximum, and all of the k largest scores reach T: so nearly all groups hold nothing that matters,
+// and the few scores that reach T are collected and ranked. Whether the scores come sorted, shuffled
+// or all equal makes little difference.
 #pragma once
 #include "scratch.h"
 
 namespace EYELINE_NAMESPACE {
 
-constexpr int GROUP = 8;
+constexpr int GROUP = 2 * ROWS;  // two tiles of the scores' product
 constexpr int MOST_TOP = 64;
 
 class TopK {
  public:
-  static int64_t floats(int64_t kv_len, int k) {
-    if (k == 0) return 0;
-    return groups(kv_len) * LANES + (2 * room(k) + 2 * round_up(k, WIDTH) + 2) * LANES + most(k, 8) * WIDTH + 128;
-  }
-  void place(int k, float* memory, int64_t kv_len) {
+  void place(Cutter& cut, int k, int64_t kv_len) {
     k_ = k;
     if (k == 0) return;
-    room_ = room(k);
-    Cutter cut(memory);
-    maxima_ = cut.take(groups(kv_len) * LANES);
+    stride_ = round_up(k, WIDTH);
+    maxima_ = cut.take(ceil_div(kv_len, GROUP) * LANES);
     column_ = cut.take(most(k, 8) * WIDTH);
-    found_ = cut.take(room_ * LANES);
-    found_key_ = reinterpret_cast<int*>(cut.take(room_ * LANES));
-    best_ = cut.take(round_up(k, WIDTH));
-    best_key_ = reinterpret_cast<int*>(cut.take(round_up(k, WIDTH)));
-    count_ = reinterpret_cast<int*>(cut.take(LANES));
-    ties_ = reinterpret_cast<int*>(cut.take(LANES));
+    best_ = cut.take(stride_ * LANES);
+    best_key_ = reinterpret_cast<int*>(cut.take(stride_ * LANES));
+    room_ = round_up((2 * k - 1) * GROUP, WIDTH) + WIDTH;
+    found_ = cut.take(room_ * WIDTH);
+    found_key_ = reinterpret_cast<int*>(cut.take(room_ * WIDTH));
   }
 
   // Note the maxima of `keys` keys that begin at panel position `at`, a multiple of GROUP.
@@ -45,42 +39,68 @@ class TopK {
       }
     }
   }
+  // The same from the maxima of each ROWS keys, [keys / ROWS][LANES].
+  void note_tiles(const float* tiles, int at, int keys, int vecs) {
+    const int count = ceil_div(keys, ROWS);
+    for (int t = 0; t < count; t += 2, tiles += 2 * LANES) {
+      float* to = maxima_ + (at / GROUP + t / 2) * LANES;
+      for (int v = 0; v < vecs * WIDTH; v += WIDTH)
+        store(to + v, t + 1 < count ? vmax(load(tiles + v), load(tiles + LANES + v)) : load(tiles + v));
+    }
+  }
   void note_nothing(int at, int keys) {
     for (int k = 0; k < keys; k += GROUP)
       for (int v = 0; v < LANES; v += WIDTH)
         store(maxima_ + (at + k) / GROUP * LANES + v, splat(-INFINITE));
   }
 
-  // Collect each lane's scores that reach its T. `panel` is [keys][LANES], -inf where masked.
+  // Find each lane's k largest. `panel` is [keys][LANES], -inf where masked.
   void find(const float* panel, int keys, int first_key, int vecs) {
-    const int count = static_cast<int>(groups(keys));
-    for (int lane = 0; lane < LANES; lane++) count_[lane] = ties_[lane] = 0;
+    const int count = static_cast<int>(ceil_div(keys, GROUP));
     for (int v = 0; v < vecs * WIDTH; v += WIDTH) {
-      const vfloat lowest = kth_maximum(maxima_ + v, count), masked = splat(-INFINITE);
-      alignas(64) float threshold[WIDTH];
-      store(threshold, lowest);
-      for (int g = 0; g < count; g++) {
-        if (!reaches(load(maxima_ + g * LANES + v), lowest, masked)) continue;
-        const int stop = least(g * GROUP + GROUP, keys);
-        for (int k = g * GROUP; k < stop; k++) {
-          const float* at = panel + k * LANES + v;
-          for (unsigned hits = reaches(load(at), lowest, masked); hits; hits &= hits - 1) {
-            const int i = __builtin_ctz(hits);
-            collect(v + i, at[i], first_key + k, at[i] == threshold[i]);
-          }
-        }
+      int found[WIDTH];
+      collect(panel + v, keys, first_key, v, kth_maximum(maxima_ + v, count), found);
+      for (int i = 0; i < WIDTH; i++)
+        rank(i, found[i], best_ + (v + i) * stride_, best_key_ + (v + i) * stride_);
+    }
+  }
+
+  // A lane's k largest in order, filled up with -inf and -1.
+  const float* scores(int lane) const { return best_ + lane * stride_; }
+  const int* keys(int lane) const { return best_key_ + lane * stride_; }
+
+ private:
+  static constexpr unsigned EVERY = (1u << WIDTH) - 1;
+
+  // Each lane's scores that reach its T. At most k - 1 groups have a maximum above T; of those whose
+  // maximum is T itself, k are enough.
+  void collect(const float* panel, int keys, int first_key, int v, vfloat lowest, int* found) {
+    const vfloat masked = splat(-INFINITE);
+    alignas(64) float threshold[WIDTH];
+    store(threshold, lowest);
+    int ties[WIDTH] = {};
+    for (int i = 0; i < WIDTH; i++) found[i] = 0;
+    for (int k = 0; k < keys; k += GROUP) {
+      const float* maximum = maxima_ + k / GROUP * LANES + v;
+      const vfloat x = load(maximum);
+      unsigned hits = bits(both(less(masked, x), negated(less(x, lowest)))) & EVERY;
+      for (; hits; hits &= hits - 1) {
+        const int i = __builtin_ctz(hits);
+        if (maximum[i] == threshold[i] && ++ties[i] > k_) continue;
+        if (found[i] + GROUP > room_) continue;  // only where there are NaN, and then nobody reads it
+        const int64_t at = i * room_ + found[i];
+        found[i] += column_at_least<LANES>(panel + k * LANES + i, least(GROUP, keys - k), threshold[i],
+                                           first_key + k, found_ + at, found_key_ + at);
       }
     }
   }
 
-  // Rank what a lane has collected: then `score` and `key` hold its k largest, filled up with -inf
-  // and -1.
-  void rank(int lane) {
+  // Put the k largest of what was found in their places.
+  void rank(int lane, int count, float* best, int* best_key) const {
     const float* found = found_ + lane * room_;
-    const int count = count_[lane];
     for (int i = 0; i < k_; i++) {
-      best_[i] = -INFINITE;
-      best_key_[i] = -1;
+      best[i] = -INFINITE;
+      best_key[i] = -1;
     }
     for (int i = 0; i < count; i++) {
       const vfloat mine = splat(found[i]);
@@ -93,30 +113,9 @@ class TopK {
                  __builtin_popcount(bits(equal(mine, others)) & before);
       }
       if (place >= k_) continue;
-      best_[place] = found[i];
-      best_key_[place] = found_key_[lane * room_ + i];
+      best[place] = found[i];
+      best_key[place] = found_key_[lane * room_ + i];
     }
-  }
-  const float* scores() const { return best_; }
-  const int* keys() const { return best_key_; }
-
- private:
-  static constexpr unsigned EVERY = (1u << WIDTH) - 1;
-  static int64_t groups(int64_t keys) { return ceil_div(keys, GROUP); }
-  // k - 1 groups may lie above T with all of their scores; of those equal to T, k are enough
-  static int room(int k) { return static_cast<int>(round_up((k - 1) * GROUP + k, WIDTH)); }
-
-  static unsigned reaches(vfloat x, vfloat lowest, vfloat masked) {
-    return bits(both(less(masked, x), negated(less(x, lowest)))) & EVERY;
-  }
-
-  void collect(int lane, float score, int key, bool tie) {
-    if (tie && ++ties_[lane] > k_) return;
-    const int n = count_[lane];
-    if (n == room_) return;  // only where there are NaN, and then nobody reads it
-    found_[lane * room_ + n] = score;
-    found_key_[lane * room_ + n] = key;
-    count_[lane] = n + 1;
   }
 
   // Lane by lane the k-th largest of `count` vectors, -inf if there are fewer: a sorted column of
@@ -155,15 +154,14 @@ class TopK {
     return load(column_ + (k_ - 1) * WIDTH);
   }
 
-  int k_ = 0, room_ = 0;
+  int k_ = 0;
+  int64_t stride_ = 0, room_ = 0;
   float* maxima_ = nullptr;  // [groups][LANES]
   float* column_ = nullptr;  // [k][WIDTH]
-  float* found_ = nullptr;   // [LANES][room], in order of the keys
-  int* found_key_ = nullptr;
-  float* best_ = nullptr;    // [k]
+  float* best_ = nullptr;    // [LANES][stride]
   int* best_key_ = nullptr;
-  int* count_ = nullptr;     // [LANES]
-  int* ties_ = nullptr;      // [LANES] how many equal T
+  float* found_ = nullptr;   // [WIDTH][room], in order of the keys
+  int* found_key_ = nullptr;
 };
 
 }  // namespace EYELINE_NAMESPACE

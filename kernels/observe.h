@@ -34,7 +34,7 @@ class Observe {
  public:
   Observe(const eyeline_call& c, Scratch& scratch)
       : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0),
-        rest_(Scale(c.scale).rest), at_once_(c.kv_len <= 8192 ? MOST : 1), packed_(c, KEYS, width_) {
+        rest_(Scale(c.scale).rest), at_once_(c.kv_len <= 1024 ? MOST : c.kv_len <= 8192 ? 2 : 1), packed_(c, KEYS, width_) {
     Cutter measure(nullptr);
     place(measure);
     Cutter cut(scratch.reserve(measure.used()));
@@ -50,7 +50,7 @@ class Observe {
   }
 
  private:
-  static constexpr int MOST = 2;  // blocks that share packed values
+  static constexpr int MOST = 4;  // blocks that share packed values, if their panels stay near
 
   struct Seen {
     Block block;
@@ -58,7 +58,7 @@ class Observe {
     float* cells;  // [pool_cols][LANES]
     int* kind;     // Tile of each KEYS keys
     TopK best;
-    vfloat top[VECS], total[VECS], moment[VECS];
+    vfloat top[VECS], total[VECS], moment[VECS], factor[VECS];
   };
 
   void place(Cutter& cut) {
@@ -112,6 +112,7 @@ class Observe {
     }
     for (int64_t i = 0; i < blocks; i++)
       if (!conclude(seen_[i], share)) return false;
+    for (int j = begin_; share.received && j < end; j += KEYS) receive(blocks, j, share.received);
     return true;
   }
 
@@ -177,10 +178,8 @@ class Observe {
     int from, to;
     if (!part(s.block, j, n, &from, &to) || kind(s, j) == static_cast<int>(Tile::EMPTY)) return true;
     const bool live = kind(s, j) == static_cast<int>(Tile::FULL);
-    if (call_.pooled)
-      weigh_cells<Vecs>(s, from, to, live);
-    else
-      exponentiate_part<Vecs>(s, from, to, live, s.total);
+    exponentiate_part<Vecs>(s, from, to, live);
+    if (call_.pooled) add_to_cells<Vecs>(s, from, to);
     if (!width_) return true;
     vfloat keep[Vecs];
     for (int v = 0; v < Vecs; v++) keep[v] = splat(1.0f);
@@ -195,7 +194,8 @@ class Observe {
   }
 
   template <int Vecs>
-  void exponentiate_part(Seen& s, int from, int to, bool live, vfloat* total) {
+  void exponentiate_part(Seen& s, int from, int to, bool live) {
+    vfloat* total = s.total;
     vfloat top[Vecs];
     for (int v = 0; v < Vecs; v++) top[v] = finite_or_zero(s.top[v]);
     float* scores = panel(s, from);
@@ -206,28 +206,22 @@ class Observe {
     exponentiate<Vecs, false, false>(scores, n, top, total, nullptr);
   }
 
-  // The same, cut where a column of pooled cells ends.
+  // Sums or maxima of the weights of keys [from, to) into the columns of cells.
   template <int Vecs>
-  void weigh_cells(Seen& s, int from, int to, bool live) {
+  void add_to_cells(Seen& s, int from, int to) {
     const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;
-    while (from < to) {
-      const int64_t cell = cell_of(from, call_.pool_cols, call_.kv_len);
+    for (int k = from; k < to;) {
+      const int64_t cell = cell_of(k, call_.pool_cols, call_.kv_len);
       const int64_t next = cell_begin(cell + 1, call_.pool_cols, call_.kv_len);
       const int stop = static_cast<int>(least<int64_t>(next, to));
-      vfloat sum[Vecs];
-      for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
-      exponentiate_part<Vecs>(s, from, stop, live, sum);
-      for (int v = 0; v < Vecs; v++) {
-        float* at = s.cells + cell * LANES + v * WIDTH;
-        vfloat join = load(at);
-        s.total[v] = s.total[v] + sum[v];
-        if (maximum)
-          for (int k = from; k < stop; k++) join = vmax(join, load(panel(s, k) + v * WIDTH));
-        else
-          join = join + sum[v];
-        store(at, join);
-      }
-      from = stop;
+      vfloat join[Vecs];
+      for (int v = 0; v < Vecs; v++) join[v] = load(s.cells + cell * LANES + v * WIDTH);
+      for (; k < stop; k++)
+        for (int v = 0; v < Vecs; v++) {
+          const vfloat e = load(panel(s, k) + v * WIDTH);
+          join[v] = maximum ? vmax(join[v], e) : join[v] + e;
+        }
+      for (int v = 0; v < Vecs; v++) store(s.cells + cell * LANES + v * WIDTH, join[v]);
     }
   }
 
@@ -243,7 +237,8 @@ class Observe {
   bool conclude(Seen& s, const Share& share) {
     const eyeline_call& c = call_;
     const Block& b = s.block;
-    vfloat live_total[VECS], live_top[VECS], factor[VECS];
+    vfloat live_total[VECS], live_top[VECS];
+    vfloat* factor = s.factor;
     for (int v = 0; v < VECS; v++) {
       live_total[v] = s.total[v];
       live_top[v] = finite_or_zero(s.top[v]);
@@ -269,13 +264,6 @@ class Observe {
       }
       if (c.top_k) store_top(s.best, lane, live_top[lane / WIDTH][lane % WIDTH], f, at);
     }
-    if (share.received) {
-      for (int j = begin_; j < b.end; j += KEYS) {
-        int from, to;
-        if (!part(b, j, KEYS, &from, &to) || kind(s, j) == static_cast<int>(Tile::EMPTY)) continue;
-        add_columns(panel(s, from), to - from, factor, b.vecs, share.received + from);
-      }
-    }
     if (c.pooled) {
       int64_t first, last, row_cell[LANES];
       cells(b, &first, &last);
@@ -286,6 +274,28 @@ class Observe {
                [&](int64_t row) { return share.pooled_row(row, c.pool_cols) + first; });
     }
     return true;
+  }
+
+  // Sums along the queries of all blocks for KEYS keys.
+  void receive(int64_t blocks, int j, float* received) {
+    int from[MOST], to[MOST];
+    for (int64_t i = 0; i < blocks; i++) {
+      const bool any = part(seen_[i].block, j, KEYS, &from[i], &to[i]);
+      if (!any || kind(seen_[i], j) == static_cast<int>(Tile::EMPTY)) to[i] = from[i] = 0;
+    }
+    const int stop = least<int>(j + KEYS, static_cast<int>(call_.kv_len));
+    for (int k = j; k < stop; k += WIDTH) {
+      vfloat x[WIDTH];
+      for (int r = 0; r < WIDTH; r++) x[r] = splat(0.0f);
+      for (int64_t i = 0; i < blocks; i++) {
+        const Seen& s = seen_[i];
+        const int last = least(to[i], k + WIDTH);
+        for (int key = most(from[i], k); key < last; key++)
+          for (int v = 0; v < s.block.vecs; v++)
+            x[key - k] = fma(load(panel(s, key) + v * WIDTH), s.factor[v], x[key - k]);
+      }
+      add_lane_sums(x, least(WIDTH, stop - k), received + k);
+    }
   }
 
   void store_top(const TopK& best, int lane, float top, float factor, int64_t at) const {

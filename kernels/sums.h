@@ -90,23 +90,12 @@ inline int64_t cell_of(int64_t index, int64_t count, int64_t length) {
   return index * count / length;
 }
 
-// received[key] += sum over lanes of weight * factor.
-inline void add_columns(const float* panel, int keys, const vfloat* factor, int vecs,
-                        float* received) {
-  for (int k = 0; k < keys; k += WIDTH) {
-    const int here = least(WIDTH, keys - k);
-    vfloat x[WIDTH];
-    for (int r = 0; r < WIDTH; r++) {
-      x[r] = splat(0.0f);
-      if (r >= here) continue;
-      const float* at = panel + (k + r) * LANES;
-      for (int v = 0; v < vecs; v++) x[r] = fma(load(at + v * WIDTH), factor[v], x[r]);
-    }
-    transpose(x);
-    vfloat total = splat(0.0f);
-    for (int r = 0; r < WIDTH; r++) total = total + x[r];
-    store_part<Float32>(received + k, load_part<Float32>(received + k, here) + total, here);
-  }
+// sums[k] += the sum of the lanes of x[k], for `count` k.
+inline void add_lane_sums(vfloat (&x)[WIDTH], int64_t count, float* sums) {
+  transpose(x);
+  vfloat total = splat(0.0f);
+  for (int r = 0; r < WIDTH; r++) total = total + x[r];
+  store_part<Float32>(sums, load_part<Float32>(sums, count) + total, count);
 }
 
 // Cells of columns, [cells][LANES], times factor, joined along the queries:

@@ -97,19 +97,19 @@ static int either(const eyeline_call& c) {
   return forward_or_observe<T, Floats>(c);
 }
 
-template <class T>
-static int backward(const eyeline_backward& g) {
+template <class T, class U>
+static int gradients(const eyeline_backward& g) {
   const eyeline_call& c = g.call;
   if (!c.batch || !c.heads) return EYELINE_OK;
   const Line line = Line::of_keys(c);
   const int threads = useful_threads(c);
-  const Shares shares(g, line, Backward<T>::rounds(c, line), threads);
+  const Shares shares(g, line, Backward<T, U>::rounds(c, line), threads);
   if (!shares.fine()) return EYELINE_OUT_OF_MEMORY;
   Tasks tasks(shares.count()), merging(shares.stretches());
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     Scratch& scratch = Scratch::of_this_thread();
-    Backward<T> work(g, line, !shares.apart(), scratch);
+    Backward<T, U> work(g, line, !shares.apart(), scratch);
     if (!work.fine()) tasks.stop(EYELINE_OUT_OF_MEMORY);
     for (int64_t i; tasks.next(&i);)
       if (!shares.each_line(i, [&](int64_t index, float* sums, const Side& side) {
@@ -124,6 +124,15 @@ static int backward(const eyeline_backward& g) {
   if (tasks.result() != EYELINE_OK) return tasks.result();
   shares.merge_sides();
   return merging.result();
+}
+
+template <class T>
+static int backward(const eyeline_backward& g) {
+#if defined(EYELINE_PAIRS)
+  if constexpr (T::PAIRED)
+    if (g.call.head_dim > NARROW) return gradients<T, Pairs>(g);
+#endif
+  return gradients<T, Floats>(g);
 }
 
 int attend(const eyeline_call& c) {

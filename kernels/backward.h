@@ -19,7 +19,7 @@
 
 namespace EYELINE_NAMESPACE {
 
-template <class T>
+template <class T, class U>
 class Backward {
  public:
   using number = typename T::number;
@@ -58,6 +58,7 @@ class Backward {
 
  private:
   static constexpr int MOST = 4;  // blocks per round
+  static constexpr bool PAIRED = U::TERMS > 1;
 
   // Several blocks share what is read and written of each key. As many as have panels that stay in the
   // second-level cache; where not even one has, a few, for as long as memory does not matter.
@@ -75,9 +76,10 @@ class Backward {
     applied_ = cut.take(KEY_ROOM * LANES);
     slopes_ = cut.take(KEY_ROOM * LANES);
     turned_ = collect_.on() ? cut.take(KEYS * LANES) : nullptr;
-    keys_ = cut.take(keys / KEYS * KEY_ROOM * d);
-    values_ = cut.take(keys / KEYS * KEY_ROOM * e);
-    key_columns_ = cut.take(keys * round_up(d, ROWS));
+    for (float*& paired : paired_) paired = PAIRED ? cut.take(units<U>(KEY_ROOM) * LANES) : nullptr;
+    keys_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(d));
+    values_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(e));
+    key_columns_ = cut.take(units<U>(keys) * round_up(d, ROWS));
     own_sums_ = own_sums ? cut.take(sums_.size) : nullptr;
   }
 
@@ -91,10 +93,17 @@ class Backward {
     const number *key = at(c.key, c.key_stride), *value = at(c.value, c.value_stride);
     for (int64_t j = 0; j < c.kv_len; j += KEYS) {
       const int64_t n = least<int64_t>(KEYS, c.kv_len - j), room = j / KEYS * KEY_ROOM;
-      pack_panels<T>(key + j * c.key_stride[2], c.key_stride[2], n, d, keys_ + room * d);
-      pack_panels<T>(value + j * c.value_stride[2], c.value_stride[2], n, e, values_ + room * e);
-      pack_values<T>(key + j * c.key_stride[2], c.key_stride[2], n, d, KEYS,
-                     key_columns_ + j * round_up(d, ROWS));
+      const number *k = key + j * c.key_stride[2], *v = value + j * c.value_stride[2];
+      float* columns = key_columns_ + units<U>(j) * round_up(d, ROWS);
+      if constexpr (PAIRED) {
+        pack_unit_panels(k, c.key_stride[2], n, d, keys_ + room * units<U>(d));
+        pack_unit_panels(v, c.value_stride[2], n, e, values_ + room * units<U>(e));
+        pack_value_units(k, c.key_stride[2], n, d, units<U>(KEYS), columns);
+      } else {
+        pack_panels<T>(k, c.key_stride[2], n, d, keys_ + room * d);
+        pack_panels<T>(v, c.value_stride[2], n, e, values_ + room * e);
+        pack_values<T>(k, c.key_stride[2], n, d, KEYS, columns);
+      }
     }
   }
 
@@ -105,7 +114,7 @@ class Backward {
       int64_t from = start + i * vecs / blocks * WIDTH, to = start + (i + 1) * vecs / blocks * WIDTH;
       Rows& s = rows_[i];
       s.block.fill(call_, line_, index, from, least(to, stop));
-      s.template read<T>(all_, dropout_);
+      s.template read<T, U>(all_, dropout_);
       if (s.block.begin >= s.block.end) continue;
       begin = least(begin, s.block.begin);
       end = most(end, s.block.end);
@@ -148,13 +157,13 @@ class Backward {
       s.total[v] = splat(0.0f);
     }
     const int64_t panel = j / KEYS * KEY_ROOM + from - j;
-    score_panels<Vecs>(keys_ + panel * call_.head_dim, n, s.query, call_.head_dim, rest_, weights,
+    score_panels<Vecs, U>(keys_ + panel * units<U>(call_.head_dim), n, s.query, call_.head_dim, rest_, weights,
                        top);
     if (n % ROWS) find_top<Vecs>(s, weights, n, top);
     const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
     float* cap_slopes = s.cap_slopes ? s.cap_slopes + s.at(from) : nullptr;
     if (!s.template add<Vecs>(rules_, b, from, n, added, weights, top, unused, cap_slopes)) return false;
-    score_panels<Vecs>(values_ + panel * call_.value_dim, n, s.gradient, call_.value_dim, 1,
+    score_panels<Vecs, U>(values_ + panel * units<U>(call_.value_dim), n, s.gradient, call_.value_dim, 1,
                        gradients, unused);
     if (dropout_.on()) drop_gradients<Vecs>(dropout_, s.hash, from, n, weights, gradients);
     if (!find_delta<Vecs>(weights, gradients, n, s.delta)) {
@@ -191,21 +200,45 @@ class Backward {
       one[v] = splat(1.0f);
     }
     const float *weights = s.weights + s.at(from), *gradients = s.gradients + s.at(from);
-    if (dropout_.on())
-      differentiate<Vecs, true>(weights, gradients, n, norm, s.delta, dropout_.scale(), applied_,
-                                slopes_);
-    else
-      differentiate<Vecs, false>(weights, gradients, n, norm, s.delta, 1, applied_, slopes_);
-    if (collect_.on()) collect_.add(b, from, n, slopes_, turned_, side_);
-    if (s.cap_slopes) multiply<Vecs>(slopes_, s.cap_slopes + s.at(from), n);
-    gradient_keys(applied_, n, b.count, s.gradient_rows, Rows::row_stride(call_.value_dim),
-                  sums_.values(target_) + from * sums_.value_width, sums_.value_width);
-    gradient_keys(slopes_, n, b.count, s.query_rows, Rows::row_stride(call_.head_dim),
-                  sums_.keys(target_) + from * sums_.key_width, sums_.key_width);
+    const float *applied = applied_, *slopes = slopes_, *columns = slopes_;
+    if (PAIRED) applied = paired_[0], slopes = paired_[1], columns = paired_[2];
+    if (PAIRED && !dropout_.on() && !collect_.on() && !s.cap_slopes) {
+      differentiate_in_pairs<Vecs>(weights, gradients, n, norm, s.delta);
+    } else {
+      if (dropout_.on())
+        differentiate<Vecs, true>(weights, gradients, n, norm, s.delta, dropout_.scale(), applied_,
+                                  slopes_);
+      else
+        differentiate<Vecs, false>(weights, gradients, n, norm, s.delta, 1, applied_, slopes_);
+      if (collect_.on()) collect_.add(b, from, n, slopes_, turned_, side_);
+      if (s.cap_slopes) multiply<Vecs>(slopes_, s.cap_slopes + s.at(from), n);
+      if (PAIRED) round_to_pairs<Vecs>(n);
+    }
+    gradient_keys<U>(applied, n, units<U>(b.count), s.gradient_rows, Rows::row_stride(call_.value_dim),
+                     sums_.values(target_) + from * sums_.value_width, sums_.value_width);
+    gradient_keys<U>(slopes, n, units<U>(b.count), s.query_rows, Rows::row_stride(call_.head_dim),
+                     sums_.keys(target_) + from * sums_.key_width, sums_.key_width);
     const int64_t width = round_up(call_.head_dim, ROWS);
-    output_keys<Vecs, Floats>(key_columns_ + j * width + (from - j) * ROWS, KEYS * ROWS, width, slopes_, n,
-                      s.query_sum, one);
+    output_keys<Vecs, U>(key_columns_ + units<U>(j) * width + (from - j) / U::TERMS * ROWS,
+                         units<U>(KEYS) * ROWS, width, columns, units<U>(n), s.query_sum, one);
     return true;
+  }
+
+  // P and dS to bfloat16, straight from what the first walk left or from `applied_` and `slopes_`.
+  template <int Vecs>
+  void differentiate_in_pairs(const float* weights, const float* gradients, int n,
+                              const vfloat* norm, const vfloat* delta) {
+    if constexpr (PAIRED)
+      differentiate_units<Vecs>(weights, gradients, n, norm, delta, paired_[0], paired_[1], paired_[2]);
+  }
+  template <int Vecs>
+  void round_to_pairs(int n) {
+    if constexpr (PAIRED) {
+      const int rows = static_cast<int>(round_up(n, ROWS));
+      round_rows(applied_, rows, paired_[0]);
+      round_rows(slopes_, rows, paired_[1]);
+      round_to_units<Vecs>(slopes_, n, paired_[2]);
+    }
   }
 
   template <int Vecs>
@@ -229,6 +262,7 @@ class Backward {
   int64_t batch_ = 0, kv_head_ = 0;
   Rows rows_[MOST];
   float *tile_, *applied_, *slopes_, *turned_, *own_sums_;
+  float* paired_[3];       // P and dS in units along the queries, dS in units along the keys
   float *keys_, *values_;  // panels for scores and dP
   float* key_columns_;     // panels for dQ
   float* target_ = nullptr;

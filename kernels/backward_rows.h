@@ -14,8 +14,8 @@ constexpr int KEY_ROOM = (KEYS + ROWS - 1) / ROWS * ROWS;
 struct Rows : Online {
   Block block;
   int first_key;                      // the panels begin with it, a multiple of KEYS
-  float *query, *gradient;            // Q, dO: [width][LANES]
-  float *query_rows, *gradient_rows;  // the same as [LANES][stride]
+  float *query, *gradient;            // Q, dO: [width][LANES], in units along the width
+  float *query_rows, *gradient_rows;  // the same as [LANES][stride], in units along the lanes
   float* query_sum;                   // dQ: [head_dim, rounded up to ROWS][LANES]
   float *weights, *gradients;         // the panels: e, dP
   float* cap_slopes;                  // a third one with softcap
@@ -42,7 +42,7 @@ struct Rows : Online {
   static int64_t row_stride(int64_t width) { return (ceil_div(width, WIDTH) | 1) * WIDTH; }
 
   // Read the block's queries and the gradients of its outputs.
-  template <class T>
+  template <class T, class U>
   void read(const eyeline_backward& g, const Dropout& dropout) {
     const eyeline_call& c = g.call;
     const int64_t* stride = g.output_gradient_stride;
@@ -52,10 +52,15 @@ struct Rows : Online {
       out[lane] = static_cast<const typename T::number*>(g.output_gradient) +
                   block.batch * stride[0] + block.head[lane] * stride[1] + block.row[lane] * stride[2];
     }
-    rows_to_lanes<T>(q, block.count, c.head_dim, Scale(c.scale).power, query);
-    gather_rows<T>(q, block.count, c.head_dim, c.scale, row_stride(c.head_dim), query_rows);
-    rows_to_lanes<T>(out, block.count, c.value_dim, 1, gradient);
-    gather_rows<T>(out, block.count, c.value_dim, 1, row_stride(c.value_dim), gradient_rows);
+    pack_lanes<T, U>(q, block.count, c.head_dim, Scale(c.scale).power, query);
+    pack_lanes<T, U>(out, block.count, c.value_dim, 1, gradient);
+    if constexpr (U::TERMS == 1) {
+      gather_rows<T>(q, block.count, c.head_dim, 1, row_stride(c.head_dim), query_rows);
+      gather_rows<T>(out, block.count, c.value_dim, 1, row_stride(c.value_dim), gradient_rows);
+    } else {
+      gather_unit_rows(q, block.count, c.head_dim, row_stride(c.head_dim), query_rows);
+      gather_unit_rows(out, block.count, c.value_dim, row_stride(c.value_dim), gradient_rows);
+    }
     memset(query_sum, 0, static_cast<size_t>(round_up(c.head_dim, ROWS)) * LANES * sizeof(float));
     if (dropout.on()) dropout.begin(block, hash);
     begin();

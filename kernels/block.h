@@ -102,15 +102,21 @@ inline const typename T::number* value_row(const eyeline_call& c, const Block& b
          b.kv_head * c.value_stride[1] + j * c.value_stride[2];
 }
 
+// lanes[unit][lane] = power * row[lane][unit], `power` one of 2; lanes past `count` become 0.
+template <class T, class U>
+inline void pack_lanes(const typename T::number* const* row, int count, int64_t width, float power,
+                       float* lanes) {
+  if constexpr (U::TERMS == 1)
+    rows_to_lanes<T>(row, count, width, power, lanes);
+  else
+    rows_to_lane_units(row, count, width, power, lanes);
+}
+
 template <class T, class U>
 inline void pack_query(const eyeline_call& c, const Block& b, float* lanes) {
   const typename T::number* row[LANES];
   for (int lane = 0; lane < b.count; lane++) row[lane] = query_row<T>(c, b, lane);
-  const float power = Scale(c.scale).power;
-  if constexpr (U::TERMS == 1)
-    rows_to_lanes<T>(row, b.count, c.head_dim, power, lanes);
-  else
-    rows_to_lane_units(row, b.count, c.head_dim, power, lanes);
+  pack_lanes<T, U>(row, b.count, c.head_dim, Scale(c.scale).power, lanes);
 }
 
 }  // namespace EYELINE_NAMESPACE

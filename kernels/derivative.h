@@ -6,6 +6,7 @@
 // not reach the output: e is stored with its sign turned, and dP as 0.
 #pragma once
 #include "dropout.h"
+#include "sums.h"
 
 namespace EYELINE_NAMESPACE {
 
@@ -86,5 +87,32 @@ template <int Vecs, bool Dropped>
       store(slopes + k * LANES + v * WIDTH, zero);
     }
 }
+
+#if defined(EYELINE_PAIRS)
+// The same rounded to bfloat16 at once, without dropout: both in units along the queries [LANES / 2],
+// dS also in units along the keys.
+template <int Vecs>
+[[gnu::noinline]] void differentiate_units(const float* weights, const float* gradients, int keys,
+                                           const vfloat* norm, const vfloat* delta, float* applied,
+                                           float* slopes, float* columns) {
+  const auto row = [&](int64_t k, int v) {
+    vfloat p = splat(0.0f), slope = p;
+    if (k < keys) {
+      const int64_t at = k * LANES + v * WIDTH;
+      p = load(weights + at) * norm[v];
+      slope = p * (load(gradients + at) - delta[v]);
+    }
+    store_halves(applied + (k * LANES + v * WIDTH) / 2, p);
+    store_halves(slopes + (k * LANES + v * WIDTH) / 2, slope);
+    return slope;
+  };
+  for (int64_t k = 0; k < round_up(keys, ROWS); k += 2)
+#pragma GCC unroll 3
+    for (int v = 0; v < Vecs; v++) {
+      const vfloat low = row(k, v), high = row(k + 1, v);
+      store(columns + k / 2 * LANES + v * WIDTH, as_float(to_pairs(low, high)));
+    }
+}
+#endif
 
 }  // namespace EYELINE_NAMESPACE

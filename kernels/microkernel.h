@@ -156,20 +156,23 @@ inline void score_tile(const typename U::number* const* key, const float* query,
   finish_scores<Vecs>(acc, rest, scores, top, maxima);
 }
 
-// The same with the keys in panels, `key` [head_dim][ROWS].
-template <int Vecs>
+// The same with the keys in panels, `key` [units][ROWS].
+template <int Vecs, class U>
 inline void score_panel(const float* key, const float* query, int64_t head_dim, float rest,
                         float* scores, vfloat* top) {
-  if (head_dim <= NARROW)
-    return score_narrow<Vecs>([&](int r, int64_t d) { return key[d * ROWS + r]; }, query, head_dim,
-                              rest, scores, top, nullptr);
+  if constexpr (U::TERMS == 1)
+    if (head_dim <= NARROW)
+      return score_narrow<Vecs>([&](int r, int64_t d) { return key[d * ROWS + r]; }, query, head_dim,
+                                rest, scores, top, nullptr);
+  constexpr int64_t LONGEST = LONGEST_SUM / U::TERMS;
+  const int64_t count = units<U>(head_dim);
   vfloat acc[ROWS][Vecs];
   for (int64_t begin = 0, end;; begin = end) {
-    end = least(head_dim, begin + LONGEST_SUM);
+    end = least(count, begin + LONGEST);
     clear_tile<Vecs>(acc);
-    add_panel<Vecs, Floats>(key + begin * ROWS, query + begin * LANES, end - begin, acc);
+    add_panel<Vecs, U>(key + begin * ROWS, query + begin * LANES, end - begin, acc);
     if (begin) add_tile<Vecs>(scores, acc);
-    if (end == head_dim) break;
+    if (end == count) break;
     store_tile<Vecs>(acc, scores);
   }
   finish_scores<Vecs>(acc, rest, scores, top, nullptr);
@@ -198,19 +201,19 @@ inline void output_tile(const float* value, const float* weights, int64_t units,
 
 // sum += P^T dO, for ROWS keys and Vecs vectors of components: the product of the gradients.
 //
-//   weights  [ROWS][LANES]
-//   rows     [queries][stride]
+//   weights  [ROWS][LANES], in units along the queries
+//   rows     [units][stride]
 //   sum      [ROWS][width]
-template <int Vecs>
-inline void gradient_tile(const float* weights, int queries, const float* rows, int64_t stride,
+template <int Vecs, class U>
+inline void gradient_tile(const float* weights, int64_t units, const float* rows, int64_t stride,
                           float* sum, int64_t width) {
   vfloat acc[ROWS][Vecs];  // from 0, as above: LONGEST_SUM
   clear_tile<Vecs>(acc);
 #pragma GCC unroll 8
-  for (int i = 0; i < queries; i++, rows += stride) {
-    const Trio<Vecs, Floats> x(rows);
+  for (int64_t i = 0; i < units; i++, rows += stride) {
+    const Trio<Vecs, U> x(rows);
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) x.add_times(weights + r * LANES + i, acc[r]);
+    for (int r = 0; r < ROWS; r++) x.add_times(weights + r * (LANES / U::TERMS) + i, acc[r]);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
@@ -237,13 +240,13 @@ template <int Vecs, class U>
   }
 }
 
-// The same with the keys in panels, [keys / ROWS][head_dim][ROWS] (pack.h): worth the packing where
+// The same with the keys in panels, [keys / ROWS][units][ROWS] (pack.h): worth the packing where
 // they are read many times.
-template <int Vecs>
+template <int Vecs, class U>
 [[gnu::noinline]] void score_panels(const float* key, int keys, const float* query,
                                     int64_t head_dim, float rest, float* scores, vfloat* top) {
-  for (int k = 0; k < keys; k += ROWS, key += ROWS * head_dim)
-    score_panel<Vecs>(key, query, head_dim, rest, scores + k * LANES, top);
+  for (int k = 0; k < keys; k += ROWS, key += ROWS * units<U>(head_dim))
+    score_panel<Vecs, U>(key, query, head_dim, rest, scores + k * LANES, top);
 }
 
 // All components of the values; `panel` units from one packed panel to the next.
@@ -257,16 +260,17 @@ template <int Vecs, class U>
 
 // All components of the gradients of `keys` keys. `weights` has 0 in the rows that round the keys up
 // to ROWS, `sum` has room for them. `width` is a whole number of vectors.
-[[gnu::noinline]] inline void gradient_keys(const float* weights, int keys, int queries,
-                                            const float* rows, int64_t stride, float* sum,
-                                            int64_t width) {
+template <class U>
+[[gnu::noinline]] void gradient_keys(const float* weights, int keys, int64_t units,
+                                     const float* rows, int64_t stride, float* sum, int64_t width) {
   const int64_t vecs = width / WIDTH, parts = ceil_div(vecs, VECS);
   for (int64_t i = 0; i < parts; i++) {  // as even as whole vectors allow
     const int64_t from = i * vecs / parts, here = (i + 1) * vecs / parts - from;
     with_vecs(static_cast<int>(here), [&](auto count) {
       for (int k = 0; k < keys; k += ROWS)
-        gradient_tile<decltype(count)::value>(weights + k * LANES, queries, rows + from * WIDTH,
-                                              stride, sum + k * width + from * WIDTH, width);
+        gradient_tile<decltype(count)::value, U>(weights + k * (LANES / U::TERMS), units,
+                                                 rows + from * WIDTH, stride,
+                                                 sum + k * width + from * WIDTH, width);
       return true;
     });
   }

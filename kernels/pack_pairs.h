@@ -10,7 +10,7 @@ namespace EYELINE_NAMESPACE {
 inline vint load_units(const uint16_t* row, int64_t count) {
   if (count >= 2 * WIDTH) return load(reinterpret_cast<const int*>(row));
   uint16_t whole[2 * WIDTH] = {};
-  memcpy(whole, row, static_cast<size_t>(count) * sizeof whole[0]);
+  for (int64_t i = 0; i < count; i++) whole[i] = row[i];
   return load(reinterpret_cast<const int*>(whole));
 }
 
@@ -34,6 +34,40 @@ inline void rows_to_lane_units(const uint16_t* const* row, int count, int64_t wi
       const int64_t here = least<int64_t>(WIDTH, units - u);
       for (int64_t c = 0; c < here; c++)
         store(lanes + (u + c) * LANES + first, as_float(scale_units(as_int(x[c]), splat(power))));
+    }
+}
+
+// Keys in panels of ROWS, each turned: [keys / ROWS][units][ROWS]. Keys that round up become 0; there
+// is room for `keys` rounded up to WIDTH.
+inline void pack_unit_panels(const uint16_t* from, int64_t stride, int64_t keys, int64_t width,
+                             float* to) {
+  static_assert(WIDTH % ROWS == 0);
+  const int64_t units = ceil_div(width, 2);
+  alignas(64) float turned[WIDTH];
+  for (int64_t k = 0; k < keys; k += WIDTH)
+    for (int64_t u = 0; u < units; u += WIDTH) {
+      vfloat x[WIDTH];
+      for (int r = 0; r < WIDTH; r++)
+        x[r] = k + r < keys ? as_float(load_units(from + (k + r) * stride + 2 * u, width - 2 * u)) : splat(0.0f);
+      transpose(x);
+      for (int64_t c = 0; c < WIDTH && u + c < units; c++) {
+        store(turned, x[c]);
+        for (int64_t r = 0; r < WIDTH; r += ROWS)
+          memcpy(to + ((k + r) / ROWS * units + u + c) * ROWS, turned + r, ROWS * sizeof(float));
+      }
+    }
+}
+
+// Two rows in each unit, [count / 2][stride], filled up with zeros to whole vectors of components.
+inline void gather_unit_rows(const uint16_t* const* row, int count, int64_t width, int64_t stride,
+                             float* to) {
+  for (int lane = 0; lane < count; lane += 2, to += stride)
+    for (int64_t d = 0; d < width; d += WIDTH) {
+      uint16_t both[2][WIDTH] = {};
+      const size_t here = static_cast<size_t>(least<int64_t>(WIDTH, width - d)) * sizeof **both;
+      memcpy(both[0], row[lane] + d, here);
+      if (lane + 1 < count) memcpy(both[1], row[lane + 1] + d, here);
+      interleave(both[0], both[1], to + d, to + d + WIDTH / 2);
     }
 }
 

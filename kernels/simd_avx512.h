@@ -95,6 +95,10 @@ inline vint to_pairs(vfloat low, vfloat high) {
   const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
   return _mm512_permutexvar_epi16(interleave, both);
 }
+// The same of neighbours: 16 numbers to 8 units.
+inline void store_halves(float* to, vfloat x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+}
 #endif
 
 // 1 where the byte is not 0.

@@ -80,6 +80,10 @@ template <int Vecs>
     for (int v = 0; v < Vecs * WIDTH; v += WIDTH)
       store(units + v, as_float(to_pairs(load(numbers + v), k + 1 < keys ? load(numbers + LANES + v) : splat(0.0f))));
 }
+// Numbers of neighbouring lanes in one unit: [keys][LANES / 2].
+[[gnu::noinline]] inline void round_rows(const float* numbers, int keys, float* units) {
+  for (int64_t i = 0; i < keys * LANES; i += WIDTH) store_halves(units + i / 2, load(numbers + i));
+}
 #endif
 
 // The first index of a cell; `index * count / length` is the cell of an index.

@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["reference", "top_k", "strips", "statistics", "dropout", "hazards", "windows", "tiling"]
 KERNEL_CALLERS = ["native_rules", "native_library", "native_quick", "native", "native_ops"]
@@ -27,15 +29,17 @@ TESTS = [  # the quickest first
     "tests/masks",
     *[f"tests/impl/test_{name}.py" for name in [*QUICK, "complete", *KERNEL_CALLERS]],
     *["tests/test_functional.py", "tests/test_special_values.py", "tests/test_biases.py"],
-    *["tests/impl/test_tiled_backward.py", "tests/impl/test_tiled.py", "tests/test_maps.py"],
+    *["tests/impl/test_tiled_backward.py", "tests/impl/test_tiled.py", "tests/impl/test_rows.py"],
+    "tests/test_maps.py",
     *["tests/impl/test_tiled_measure.py", "tests/test_contract.py", "tests/test_properties.py"],
 ]
 KERNEL_TESTS = [
     *[f"tests/impl/test_{name}.py" for name in ["native_quick", "native", "native_library"]],
-    *["tests/test_contract.py", "tests/test_special_values.py", "tests/impl/test_dropout.py"],
+    *[f"tests/impl/test_{name}.py" for name in ["native_backward", "rows", "dropout"]],
+    *["tests/test_contract.py", "tests/test_special_values.py"],
 ]
-COMPILE = "-std=c++17 -O2 -fPIC -shared -fopenmp -fvisibility=hidden -fno-math-errno -w".split()
-"""One instruction set is enough: the vectors differ, the sources that use them do not."""
+COMPILE = "-std=c++17 -O2 -march=native -fPIC -shared -fopenmp -fvisibility=hidden -w".split()
+"""This CPU's instruction set is enough: the vectors differ, the sources that use them do not."""
 
 ONLY_THE_COPY = """\
 import os
@@ -63,6 +67,11 @@ class Mutant:
     file: str
     old: str
     new: str
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether only a CPU that multiplies pairs of bfloat16 runs the mutant's code."""
+        return "pair" in self.name
 
     @property
     def needs_kernels(self) -> bool:
@@ -188,7 +197,7 @@ MUTANTS = [
     Mutant("softmax_over_queries", REFERENCE, "torch.softmax(extended.where(seen, 0), -1)", "torch.softmax(extended.where(seen, 0), -2)"),
     Mutant("gqa_tiled_heads", REFERENCE, "clean.key.to(dtype).repeat_interleave(problem.group, 1)", "clean.key.to(dtype).repeat(1, problem.group, 1, 1)"),
     Mutant("mask_after_softmax", REFERENCE, "return scores_BHLS.masked_fill(~live, -torch.inf), live", "return scores_BHLS, live"),
-    Mutant("sinks_dropped", REFERENCE, "extended = torch.cat([scores_BHLS, sink.expand(*scores_BHLS.shape[:3], 1)], -1)", "extended = scores_BHLS"),
+    Mutant("sinks_dropped", REFERENCE, "extended = torch.cat([scores_BHLS, _sink_column(problem, scores_BHLS)], -1)", "extended = scores_BHLS"),
     Mutant("softcap_without_scale_back", REFERENCE, "problem.softcap * torch.tanh(scores_BHLS / problem.softcap)", "torch.tanh(scores_BHLS / problem.softcap)"),
     Mutant("nan_silenced", REFERENCE, "masked_fill(bad, torch.nan)", "masked_fill(bad, 0)"),
     Mutant("entropy_in_bits", REFERENCE, "torch.special.entr(weights_BHLS).sum(-1)", "torch.special.entr(weights_BHLS).sum(-1) / 0.6931471805599453"),
@@ -220,7 +229,12 @@ MUTANTS = [
     Mutant("dk_scaled_twice", BACKWARD, "_add_over_rows(self.key_NSD[:, cols], part, query_NMD)", "_add_over_rows(self.key_NSD[:, cols], part, query_NMD * problem.scale)"),
     Mutant("delta_omitted", "impl/_strips.py", "grads[rows].sub_(mean).mul_(flat[rows])", "grads[rows].mul_(flat[rows])"),
     Mutant("softcap_slope_missing", BACKWARD, "raw.div_(panels.problem.softcap).tanh_().square_().neg_().add_(1)", "torch.ones_like(raw)"),
-    Mutant("sink_gradient_sign", BACKWARD, "(-p_sink * delta)", "(p_sink * delta)"),
+    Mutant("sink_gradient_sign", BACKWARD, "(-sink * delta)", "(sink * delta)"),
+    Mutant("row_numbers_forget_the_sink", BACKWARD, "lse - slope * (entropy + sink)", "lse - slope * entropy"),
+    Mutant("sink_forgets_row_numbers", BACKWARD, "delta = delta - (lse + slope * (1 - sink - entropy))", "pass"),
+    Mutant("entropy_slope_sign", "impl/_strips.py", "log_().mul_(-twos[rows])", "log_().mul_(twos[rows])"),
+    Mutant("entropy_of_the_sink", REFERENCE, "entropy_BHL = -(weights_BHLS * logs_BHLS).sum(-1)", "entropy_BHL = logsumexp_BHL - (weights_BHLS * scores_BHLS.where(live, 0)).sum(-1)"),
+    Mutant("graph_without_bias", "impl/_problem.py", "value=self.key.detach()[..., :0], dropout_p=0.0", "value=self.key.detach()[..., :0], biases=(), dropout_p=0.0"),
     Mutant("dropout_forgotten_backward", BACKWARD, "drop_(panels.unfold(grad_weights, rows)[..., columns], problem, tile)", "pass"),
     Mutant("second_order_mask", BACKWARD, "weights = weights.where(live, 0)", "weights = weights * 1.01"),
     # statistics
@@ -253,13 +267,13 @@ KERNEL_MUTANTS = [
     Mutant("exponential_digit", "exponential.h", "2.402224243e-1f", "2.412224243e-1f"),
     Mutant("tanh_bound", "exponential.h", "const float bound = 7.9988117f;", "const float bound = 1.9988117f;"),
     Mutant("ties_to_the_later", "topk.h", "bits(equal(mine, others)) & before", "bits(equal(mine, others)) & here & ~before & ~(j <= i && i - j < WIDTH ? 1u << (i - j) : 0u)"),
-    Mutant("top_k_too_few_ties", "topk.h", "if (tie && ++ties_[lane] > k_) return;", "if (tie && ++ties_[lane] > 1) return;"),
+    Mutant("top_k_too_few_ties", "topk.h", "++ties[i] > k_) continue;", "++ties[i] > 1) continue;"),
     Mutant("top_k_group_forgotten", "topk.h", "for (int i = 1; i < here; i++) highest", "for (int i = 1; i < here - 1; i++) highest"),
     Mutant("dropout_row_for_head", "dropout.h", "mix(item ^ static_cast<uint32_t>(b.head[lane]))", "mix(item ^ static_cast<uint32_t>(b.row[lane]))"),
     Mutant("dropout_constant", "dropout.h", "SECOND = 0xc2b2ae35", "SECOND = 0xc2b2ae34"),
     Mutant("dropout_not_divided", "dropout.h", "all_ ? 0.0f : call_.dropout_scale", "1.0f"),
     Mutant("no_running_rescale", "online.h", "total[v] = total[v] * shrink[v];", ""),
-    Mutant("always_plain", "online.h", "j >= b.full_begin && j + n <= b.full_end", "j >= b.full_begin"),
+    Mutant("always_plain", "online.h", "int until = most(least(b.full_end - j, n), before);", "int until = n;"),
     Mutant("softcap_not_multiplied_back", "rules.h", "s = splat(softcap_) * share;", "s = share;"),
     Mutant("masked_bias_seen", "rules.h", "live = both(live, negated(equal(added, masked)));", ""),
     Mutant("special_values_unheard", "rules.h", "return bad == 0;", "return true;"),
@@ -269,6 +283,18 @@ KERNEL_MUTANTS = [
     Mutant("entropy_without_factor", "observe.h", "h = -f * (s.moment", "h = -(s.moment"),
     Mutant("pooled_maximum_is_sum", "observe.h", "const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;", "const bool maximum = false;"),
     Mutant("empty_lanes_received", "observe.h", "factor[v] = pick(less(lane_numbers(v), splat(b.count)), factor[v], splat(0.0f));", "{}"),
+    Mutant("logarithm_digit", "exponential.h", "3.3333331174e-1f", "3.3433331174e-1f"),
+    Mutant("row_slopes_sign", "derivative.h", "fma(zero - second[v], log_p, first[v])", "fma(second[v], log_p, first[v])"),
+    Mutant("row_slopes_without_sink", "backward_rows.h", "dlse - dh * (h + sink)", "dlse - dh * h"),
+    Mutant("sink_without_rows", "backward_rows.h", "sink_delta[v] = delta[v] - pick(", "sink_delta[v] = delta[v] - 0 * pick("),
+    Mutant("key_gradient_unscaled", "key_sums.h", "count, g.call.head_dim, g.call.scale,", "count, g.call.head_dim, 1,"),
+    Mutant("tile_maximum_of_one", "topk.h", "t + 1 < count ? vmax(load(tiles + v), load(tiles + LANES + v)) : load(tiles + v)", "load(tiles + v)"),
+    Mutant("received_of_one_block", "observe.h", "for (int64_t i = 0; i < blocks; i++) {\n        const Seen& s", "for (int64_t i = 0; i < 1; i++) {\n        const Seen& s"),
+    Mutant("lone_key_pair_repeated", "pack_pairs.h", "lone ? nothing : from + stride + d", "lone ? from + d : from + stride + d"),
+    Mutant("odd_width_pair", "pack_pairs.h", "if (width % 2) *to++ = 0;", "if (width % 2) *to++ = *from;"),
+    Mutant("pairs_of_other_rows", "pack_pairs.h", "memcpy(both[1], row[lane + 1] + d, here);", "memcpy(both[1], row[lane] + d, here);"),
+    Mutant("pair_scaled_by_half", "pack_pairs.h", "const vint high = as_int(as_float(x) * power);", "const vint high = x;"),
+    Mutant("last_pair_of_weights", "sums.h", "const vfloat last = exponential(scores + v * WIDTH, v);\n    sum[v] = sum[v] + last;", "const vfloat last = exponential(scores + v * WIDTH, v);"),
     Mutant("struct_size_unchecked", "dispatch.cpp", "if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;", "if (!c) return EYELINE_BAD_STRUCT;"),
 ]  # fmt: skip
 
@@ -393,6 +419,9 @@ def main() -> int:
     if not options.kernels and (reason := why_no_kernels(options.source)):
         print(f"{sum(m.needs_kernels for m in chosen)} mutants are left out: {reason}")
         chosen = [m for m in chosen if not m.needs_kernels]
+    if options.kernels and not torch.cpu._is_avx512_bf16_supported():
+        print(f"{sum(m.needs_pairs for m in chosen)} mutants are left out: no pairs on this CPU")
+        chosen = [m for m in chosen if not m.needs_pairs]
     survivors = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         results = pool.map(

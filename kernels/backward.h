@@ -130,8 +130,9 @@ class Backward {
       if (!rows_[i].conclude(call_)) return false;
     for (int64_t i = 0; !call_.sinks && i < blocks; i++)
       dropout_.on() ? rows_[i].template refine<true>() : rows_[i].template refine<false>();
+    for (int64_t i = 0; i < blocks; i++) rows_[i].read_numbers(all_);
     for (int64_t i = 0; side_.sinks && i < blocks; i++)
-      collect_.add_sinks(rows_[i].block, rows_[i].top, rows_[i].total, rows_[i].delta, side_);
+      collect_.add_sinks(rows_[i].block, rows_[i].top, rows_[i].total, rows_[i].sink_delta, side_);
     for (int j = begin; j < end; j += KEYS)
       for (int64_t i = 0; i < blocks; i++)
         with_vecs(rows_[i].block.vecs,
@@ -202,7 +203,7 @@ class Backward {
     const float *weights = s.weights + s.at(from), *gradients = s.gradients + s.at(from);
     const float *applied = applied_, *slopes = slopes_, *columns = slopes_;
     if (PAIRED) applied = paired_[0], slopes = paired_[1], columns = paired_[2];
-    if (PAIRED && !dropout_.on() && !collect_.on() && !s.cap_slopes) {
+    if (PAIRED && !dropout_.on() && !collect_.on() && !s.cap_slopes && !numbers()) {
       differentiate_in_pairs<Vecs>(weights, gradients, n, norm, s.delta);
     } else {
       if (dropout_.on())
@@ -210,6 +211,7 @@ class Backward {
                                   slopes_);
       else
         differentiate<Vecs, false>(weights, gradients, n, norm, s.delta, 1, applied_, slopes_);
+      if (numbers()) add_row_slopes<Vecs>(weights, n, norm, s.first, s.second, slopes_);
       if (collect_.on()) collect_.add(b, from, n, slopes_, turned_, side_);
       if (s.cap_slopes) multiply<Vecs>(slopes_, s.cap_slopes + s.at(from), n);
       if (PAIRED) round_to_pairs<Vecs>(n);
@@ -223,6 +225,9 @@ class Backward {
                          units<U>(KEYS) * ROWS, width, columns, units<U>(n), s.query_sum, one);
     return true;
   }
+
+  // Whether gradients of the rows' own numbers come in.
+  bool numbers() const { return all_.logsumexp_gradient || all_.entropy_gradient; }
 
   // P and dS to bfloat16, straight from what the first walk left or from `applied_` and `slopes_`.
   template <int Vecs>

@@ -22,6 +22,8 @@ struct Rows : Online {
   float* parts;                       // [keys / KEYS][3][LANES], see below
   int* kind;                          // [keys / KEYS]: Tile
   vfloat delta[VECS], factor[VECS];
+  vfloat first[VECS], second[VECS];   // what log-sum-exp and entropy add to dS (derivative.h)
+  vfloat sink_delta[VECS];            // -dsink / s, with s the weight of the sink
   alignas(64) int hash[LANES];        // dropout's
 
   void place(Cutter& cut, const eyeline_call& c) {
@@ -100,6 +102,30 @@ struct Rows : Online {
     if (!normalizer(c, block, top, total, factor)) return false;
     for (int v = 0; v < block.vecs; v++) delta[v] = delta[v] * factor[v];
     return true;
+  }
+
+  // What the rows' own numbers add. With H the entropy and s the weight of the sink, if there is one:
+  //
+  //   dlse / dS_j = P_j      dH / dS_j = -P_j (log P_j + H + s)
+  //   dlse / dsink = s       dH / dsink = s (1 - s - H)
+  void read_numbers(const eyeline_backward& g) {
+    alignas(64) float lse[LANES] = {}, share[LANES] = {}, entropy[LANES] = {}, logit[LANES] = {};
+    for (int lane = 0; lane < block.count; lane++) {
+      const int64_t at = block.statistic(g.call, lane);
+      if (g.logsumexp_gradient) lse[lane] = g.logsumexp_gradient[at];
+      if (g.entropy_gradient) share[lane] = g.entropy_gradient[at], entropy[lane] = g.entropy[at];
+      if (g.call.sinks) logit[lane] = g.call.sinks[block.head[lane]];
+    }
+    for (int v = 0; v < block.vecs; v++) {
+      const int at = v * WIDTH;
+      const vfloat zero = splat(0.0f), dlse = load(lse + at), dh = load(share + at), h = load(entropy + at);
+      const vmask dead = equal(top[v], splat(-INFINITE));
+      vfloat sink = zero;
+      if (g.call.sinks) sink = exp_or_zero(load(logit + at) - finite_or_zero(top[v])) / total[v];
+      second[v] = pick(dead, zero, dh);
+      first[v] = pick(dead, zero, dlse - dh * (h + sink));
+      sink_delta[v] = delta[v] - pick(dead, zero, fma(dh, splat(1.0f) - sink - h, dlse));
+    }
   }
 
   // p (dP - D) sums to 0 but for what rounding made of D: take that out of it. In a row with peaked

@@ -88,8 +88,25 @@ template <int Vecs, bool Dropped>
     }
 }
 
+// dS += P (first - second log P), from e: what numbers of the rows add.
+template <int Vecs>
+[[gnu::noinline]] void add_row_slopes(const float* weights, int keys, const vfloat* norm,
+                                      const vfloat* first, const vfloat* second, float* slopes) {
+  for (int v = 0; v < Vecs; v++) {
+    const vfloat log_norm = log_of(norm[v]), zero = splat(0.0f);
+    for (int k = 0; k < keys; k++) {
+      const int64_t at = k * LANES + v * WIDTH;
+      vfloat e = load(weights + at);
+      e = vmax(e, zero - e);  // a dropped one has its sign turned
+      const vfloat log_p = log_of(e) + log_norm;
+      const vfloat slope = e * norm[v] * fma(zero - second[v], log_p, first[v]);
+      store(slopes + at, load(slopes + at) + slope);
+    }
+  }
+}
+
 #if defined(EYELINE_PAIRS)
-// The same rounded to bfloat16 at once, without dropout: both in units along the queries [LANES / 2],
+// P and dS rounded to bfloat16 at once, without dropout: both in units along the queries [LANES / 2],
 // dS also in units along the keys.
 template <int Vecs>
 [[gnu::noinline]] void differentiate_units(const float* weights, const float* gradients, int keys,
@@ -113,6 +130,11 @@ template <int Vecs>
       store(columns + k / 2 * LANES + v * WIDTH, as_float(to_pairs(low, high)));
     }
 }
+#else
+// Only named, where a build has no pairs.
+template <int Vecs>
+void differentiate_units(const float* weights, const float* gradients, int keys, const vfloat* norm,
+                         const vfloat* delta, float* applied, float* slopes, float* columns);
 #endif
 
 }  // namespace EYELINE_NAMESPACE

@@ -77,6 +77,7 @@ int check(const eyeline_backward* g) {
   const eyeline_call& c = g->call;
   if (c.entropy || c.top_k || c.received || c.pooled) return EYELINE_BAD_ARGUMENT;
   if (g->sinks_gradient && !c.sinks) return EYELINE_BAD_ARGUMENT;
+  if (g->entropy_gradient && !g->entropy) return EYELINE_BAD_ARGUMENT;
   return check(&c);
 }
 

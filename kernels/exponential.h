@@ -49,6 +49,28 @@ inline vfloat exp_live(vfloat x) {
 // The same with e^-inf = 0.
 inline vfloat exp_or_zero(vfloat x) { return exp_live(vmax(splat(-1e4f), x)); }
 
+// The natural logarithm of 2^-126 <= x < 2^127; that of 2^-126 for anything smaller. With x = 2^n (1 + f)
+// and 1 + f around 1, a polynomial of degree 9 (Cephes, logf).
+inline vfloat log_of(vfloat x) {
+  constexpr int SQRT_HALF = 0x3f3504f3, ONE = 0x3f800000;
+  const vint bits = as_int(vmax(splat(1.17549435e-38f), x));
+  const vint n = shift_right<23>(plus(bits, splat(ONE - SQRT_HALF)));  // + 127
+  const vfloat f = as_float(plus(bits, shift_left<23>(plus(splat(127), times(n, splat(-1)))))) - splat(1.0f);
+  const vfloat whole = as_float(plus(n, splat(0x4b400000))) - splat(12582912.0f + 127);  // see exp_live
+  vfloat p = splat(7.0376836292e-2f);
+  p = fma(p, f, splat(-1.1514610310e-1f));
+  p = fma(p, f, splat(1.1676998740e-1f));
+  p = fma(p, f, splat(-1.2420140846e-1f));
+  p = fma(p, f, splat(1.4249322787e-1f));
+  p = fma(p, f, splat(-1.6668057665e-1f));
+  p = fma(p, f, splat(2.0000714765e-1f));
+  p = fma(p, f, splat(-2.4999993993e-1f));
+  p = fma(p, f, splat(3.3333331174e-1f));
+  const vfloat square = f * f;
+  const vfloat curve = fma(p * f, square, square * splat(-0.5f));
+  return fma(whole, splat(0.693359375f), fma(whole, splat(-2.12194440e-4f), curve) + f);
+}
+
 // Rational approximation of Eigen's (odd/even polynomials of degree 13/6).
 inline vfloat tanh(vfloat x) {
   const float bound = 7.9988117f;

@@ -83,17 +83,22 @@ typedef struct eyeline_call {
   int32_t pool_reduce;
 } eyeline_call;
 
-// Gradients of the output with respect to everything that went into it. Nothing but the inputs is
-// needed of the forward pass: maximum and sum of a row are found once more on the way.
+// Gradients of the output, or of numbers of its rows, with respect to everything that went into them.
+// Nothing but the inputs is needed of the forward pass: maximum and sum of a row are found once more
+// on the way.
 typedef struct eyeline_backward {
   int32_t size;       // sizeof(eyeline_backward)
   eyeline_call call;  // its results are not written, except row_max and row_sum if they are given
 
   // All of the dtype of the query, the innermost stride 1. Strides: batch, head, position.
+  // For numbers of the rows alone, value_dim is 0.
   const void* output_gradient;  // any stride may be 0
   int64_t output_gradient_stride[3];
   void *query_gradient, *key_gradient, *value_gradient;
   int64_t query_gradient_stride[3], key_gradient_stride[3], value_gradient_stride[3];
+
+  // Gradients of each row's log-sum-exp and entropy, and the entropies: [b,h,i], or all NULL.
+  const float *logsumexp_gradient, *entropy_gradient, *entropy;
 
   // What these hold is added to: hand in zeros. NULL = not wanted.
   float* bias_gradient;

@@ -84,6 +84,11 @@ template <int Vecs>
 [[gnu::noinline]] inline void round_rows(const float* numbers, int keys, float* units) {
   for (int64_t i = 0; i < keys * LANES; i += WIDTH) store_halves(units + i / 2, load(numbers + i));
 }
+#else
+// Only named, where a build has no pairs.
+template <int Vecs>
+void round_to_units(const float* numbers, int keys, float* units);
+void round_rows(const float* numbers, int keys, float* units);
 #endif
 
 // The first index of a cell; `index * count / length` is the cell of an index.

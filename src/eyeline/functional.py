@@ -120,7 +120,8 @@ def observe(
             without computing anything again.
 
     Returns:
-        The output and the map. The map refers to `query` and `key`, it does not copy them. Its
+        The output and the map. The map refers to `query` and `key`, it does not copy them; where
+        these require gradients, its `logsumexp` and `entropy()` can be differentiated. Its
         four dimensions are `[batch, num_heads, q_len, kv_len]`; 3-D inputs become heads of one
         batch item with `enable_gqa`, batch items of one head without.
     """
@@ -134,7 +135,7 @@ def observe(
     )
     if measure is None or wants is None or needs_gradient:
         output, normalizer = chosen.attend(problem)
-        seen = AttentionMap(problem, normalizer, impl=impl)
+        seen = AttentionMap(problem, normalizer, impl=impl, differentiable=needs_gradient)
         if measure is not None:
             seen.take(measure)
     else:

@@ -25,6 +25,7 @@ from eyeline.impl._statistics import (
     Normalizer,
     Pooling,
     Reduce,
+    RowNumbers,
     Statistics,
     TopK,
     Wants,
@@ -72,9 +73,20 @@ class AttentionMap:
 
     A map refers to the query and key that it was made from. If somebody changes these in place, it
     raises rather than show weights that never were.
+
+    `logsumexp` and `entropy()` of a map that `observe` made of inputs that require gradients carry
+    gradients to these (and the map then keeps their graph); everything else is detached.
     """
 
-    def __init__(self, problem: Problem, normalizer: Normalizer, impl: str = "auto") -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        normalizer: Normalizer,
+        impl: str = "auto",
+        *,
+        differentiable: bool = False,
+    ) -> None:
+        self._graph = problem.without_values() if differentiable else None
         self.problem = replace(
             problem.detached(),
             dropout_p=0.0,  # the map shows what softmax gave, before dropout
@@ -87,7 +99,8 @@ class AttentionMap:
     @property
     def logsumexp(self) -> Float[Tensor, "batch num_heads q_len"]:
         """Natural logarithm of each row's sum of exponentials; -inf where a query sees nothing."""
-        return self.normalizer.logsumexp
+        rows = self._rows()
+        return self.normalizer.logsumexp if rows is None else rows.logsumexp
 
     @property
     def shape(self) -> torch.Size:
@@ -125,6 +138,13 @@ class AttentionMap:
         )
         part._versions = self._versions  # a copy cannot tell that its source has changed
         return part
+
+    def detach(self) -> "AttentionMap":
+        """The same map, statistics included, without the graph of what it was made of."""
+        copy = self.reading_from(self.problem)
+        copy._versions = self._versions
+        copy._known.pop("rows", None)
+        return copy
 
     def reading_from(self, problem: Problem) -> "AttentionMap":
         """The same map, statistics included, on another copy of its vectors."""
@@ -231,6 +251,9 @@ class AttentionMap:
 
     def entropy(self) -> Float[Tensor, "batch num_heads q_len"]:
         """`-sum w log w` of each row, in nats; a sink's share is not among the w."""
+        rows = self._rows()
+        if rows is not None:
+            return rows.entropy
         found = self.measure(entropy=True).entropy
         assert found is not None
         return found
@@ -324,6 +347,16 @@ class AttentionMap:
         parts += [str(b) for b in self.problem.biases]
         full = _bytes(self.numel() * self.dtype.itemsize)
         return f"AttentionMap({', '.join(parts)}; {_bytes(self.nbytes)} instead of {full})"
+
+    def _rows(self) -> RowNumbers | None:
+        """Numbers of the rows that carry gradients; None where no gradient is wanted."""
+        if self._graph is None or not torch.is_grad_enabled():
+            return None
+        if "rows" not in self._known:
+            self._check_unchanged()
+            chosen = implementations.choose(self._impl, self._graph, Wants(entropy=True))
+            self._known["rows"] = chosen.rows(self._graph)
+        return self._known["rows"]
 
     def _window(self, tile: Tile) -> Tensor:
         result = self.normalizer.total.new_zeros(tile.shape)

@@ -104,6 +104,7 @@ def attention_forward(
     if not slots:
         return attention(query, key, value, **call).transpose(1, 2).contiguous(), None
     output, seen = observe(query, key, value, **call, measure=measure_for(slots))
+    seen = seen.detach()  # a map that is kept must not keep the graph of a training step
     kept = [slot.keep(seen, output, recipe) for slot in slots]
     return output.transpose(1, 2).contiguous(), kept[-1]
 

@@ -52,6 +52,7 @@ def _heard(
         (query, key, value), mask = _unnested(query, key, value)
     parts = _project(module, query, key, value)
     output, seen = observe(*parts, attn_mask=mask, bias=bias, measure=measure_for(slots))
+    seen = seen.detach()  # a map that is kept must not keep the graph of a training step
     recipe: Recipe | str = ""
     if any(slot.wants_recipe for slot in slots):
         if module.training or result[0].requires_grad:

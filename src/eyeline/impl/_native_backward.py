@@ -10,26 +10,39 @@ from eyeline.impl._hazards import find_hazards
 from eyeline.impl._native_library import BackwardCall, Library, library
 from eyeline.impl._native_operands import Operands
 from eyeline.impl._native_run import describe, strides
+from eyeline.impl._statistics import RowGradients
 from eyeline.impl._tiled_backward import backward as careful_backward
 
 
-def run_backward(operands: Operands, output_gradient: Tensor) -> list[Tensor]:
-    """Gradients in the order of `operands.differentiable`, contiguous."""
-    found = None if min(operands.shape) == 0 else _kernels(operands, output_gradient)
+def run_backward(
+    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None = None
+) -> list[Tensor]:
+    """Gradients in the order of `operands.differentiable`, contiguous.
+
+    Args:
+        operands: Those of the call.
+        output_gradient: The gradient of its output.
+        numbers: The gradients of each row's own numbers; they join in.
+    """
+    found = None if min(operands.shape) == 0 else _kernels(operands, output_gradient, numbers)
     if found is None:
-        found = _careful(operands, output_gradient)
+        found = _careful(operands, output_gradient, numbers)
     return [gradient.contiguous() for gradient in found]
 
 
-def _careful(operands: Operands, output_gradient: Tensor) -> Sequence[Tensor]:
+def _careful(
+    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None
+) -> Sequence[Tensor]:
     """As in `run`: NaN where the careful panels find it, else the kernels' own bits (N2)."""
     problem = operands.problem()
-    careful = careful_backward(problem, output_gradient)
+    careful = careful_backward(problem, output_gradient, numbers)
     clean, hazards = find_hazards(problem, output_gradient)
     if hazards is None:
         return careful
     finite = output_gradient.nan_to_num(0, 0, 0)
-    found = _kernels(operands.with_tensors(clean.differentiable), finite)
+    if numbers is not None:
+        numbers = RowGradients(*(t.nan_to_num(0, 0, 0) for t in numbers))
+    found = _kernels(operands.with_tensors(clean.differentiable), finite, numbers)
     if found is None:
         return careful
     for gradient, other in zip(found, careful, strict=True):
@@ -37,7 +50,9 @@ def _careful(operands: Operands, output_gradient: Tensor) -> Sequence[Tensor]:
     return found
 
 
-def _kernels(operands: Operands, output_gradient: Tensor) -> list[Tensor] | None:
+def _kernels(
+    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None
+) -> list[Tensor] | None:
     """One call of the kernels; None if they met special values."""
     kernels = library()
     assert isinstance(kernels, Library), "unsupported() was not asked"
@@ -47,6 +62,9 @@ def _kernels(operands: Operands, output_gradient: Tensor) -> list[Tensor] | None
         output_gradient = output_gradient.contiguous()
     call.output_gradient = output_gradient.data_ptr()
     call.output_gradient_stride = output_gradient.stride()[:3]
+    if numbers is not None:
+        alive += (rows := [t.to(torch.float32).contiguous() for t in numbers])
+        call.logsumexp_gradient, call.entropy_gradient, call.entropy = (t.data_ptr() for t in rows)
     results: list[Tensor] = []
     for name in ("query", "key", "value"):
         results.append(gradient := torch.empty(getattr(operands, name).shape, dtype=operands.dtype))

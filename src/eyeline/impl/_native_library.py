@@ -83,6 +83,7 @@ class BackwardCall(ctypes.Structure):
         ("output_gradient_stride", _Sizes * 3),
         *((f"{name}_gradient", _Address) for name in ("query", "key", "value")),
         *((f"{name}_gradient_stride", _Sizes * 3) for name in ("query", "key", "value")),
+        *((name, _Address) for name in ("logsumexp_gradient", "entropy_gradient", "entropy")),
         ("bias_gradient", _Address),
         ("bias_gradient_stride", _Sizes * 4),
         ("diagonal_gradient", _Address),

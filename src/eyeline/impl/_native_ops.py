@@ -2,6 +2,8 @@
 
     torch.ops.eyeline.attend(operands)                     -> output, row maximum, row sum
     torch.ops.eyeline.attend_backward(dO, operands)        -> a gradient per differentiable operand
+    torch.ops.eyeline.rows(operands)                       -> log-sum-exp and entropy of each row
+    torch.ops.eyeline.rows_backward(numbers, operands)     -> a gradient per differentiable operand
 
 "operands" are those of `_native_operands.SCHEMA`.
 """
@@ -12,21 +14,33 @@ from torch import Tensor, library
 from eyeline.impl._native_backward import run_backward
 from eyeline.impl._native_operands import SCHEMA, Operands
 from eyeline.impl._native_run import run
-from eyeline.impl._statistics import Wants
-from eyeline.impl._tiled_backward import Second
+from eyeline.impl._statistics import RowGradients, Wants
+from eyeline.impl._tiled_backward import RowsBackward, Second
 
 __all__ = ["attend"]
 
 _OPERATORS = library.Library("eyeline", "DEF")
 _OPERATORS.define(f"attend({SCHEMA}) -> (Tensor, Tensor, Tensor)")
 _OPERATORS.define(f"attend_backward(Tensor output_gradient, {SCHEMA}) -> Tensor[]")
+_OPERATORS.define(f"rows({SCHEMA}) -> (Tensor, Tensor)")
+_OPERATORS.define(
+    "rows_backward(Tensor logsumexp_gradient, Tensor entropy_gradient, Tensor entropies, "
+    f"{SCHEMA}) -> Tensor[]"
+)
 _ATTEND = torch.ops.eyeline.attend.default
 _BACKWARD = torch.ops.eyeline.attend_backward.default
+_ROWS = torch.ops.eyeline.rows.default
+_ROWS_BACKWARD = torch.ops.eyeline.rows_backward.default
 
 
 def attend(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
     """Output `[B, H, L, D_v]`, maximum and sum of each row `[B, H, L]`; differentiable."""
     return _ATTEND(*operands)
+
+
+def rows(operands: Operands) -> tuple[Tensor, Tensor]:
+    """Log-sum-exp and entropy of each row, `[B, H, L]`; differentiable once."""
+    return _ROWS(*operands)
 
 
 @library.impl(_OPERATORS, "attend", "CPU")
@@ -52,6 +66,31 @@ def _attend_backward(output_gradient: Tensor, *operands) -> list[Tensor]:
 @library.register_fake("eyeline::attend_backward", lib=_OPERATORS)
 def _attend_backward_fake(output_gradient: Tensor, *operands) -> list[Tensor]:
     return [t.new_empty(t.shape) for t in Operands(*operands).differentiable]
+
+
+@library.impl(_OPERATORS, "rows", "CPU")
+def _rows(*operands) -> tuple[Tensor, Tensor]:
+    found = run(Operands(*operands), Wants(entropy=True))
+    assert found.entropy is not None
+    return found.logsumexp, found.entropy
+
+
+@library.register_fake("eyeline::rows", lib=_OPERATORS)
+def _rows_fake(*operands) -> tuple[Tensor, Tensor]:
+    query = operands[0]
+    logsumexp, entropy = (query.new_empty(query.shape[:3], dtype=torch.float32) for _ in range(2))
+    return logsumexp, entropy
+
+
+@library.impl(_OPERATORS, "rows_backward", "CPU")
+def _rows_backward(*arguments) -> list[Tensor]:
+    operands = Operands(*arguments[3:])
+    return run_backward(operands, operands.query[..., :0], RowGradients(*arguments[:3]))
+
+
+@library.register_fake("eyeline::rows_backward", lib=_OPERATORS)
+def _rows_backward_fake(*arguments) -> list[Tensor]:
+    return [t.new_empty(t.shape) for t in Operands(*arguments[3:]).differentiable]
 
 
 def _keep(ctx, inputs: tuple, output: object) -> None:
@@ -85,6 +124,21 @@ def _backward_gradient(ctx, cotangents: list[Tensor]):
     return first, *_spread(operands, seconds)
 
 
+def _keep_with_entropies(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    _keep(ctx, (output[1], *inputs), None)
+
+
+def _rows_gradient(ctx, logsumexp_gradient: Tensor, entropy_gradient: Tensor):
+    entropies, *rest = _kept(ctx)
+    operands = Operands(*rest)
+    gradients = _ROWS_BACKWARD(logsumexp_gradient, entropy_gradient, entropies, *operands)
+    return _spread(operands, gradients)
+
+
+def _no_second_gradient(ctx, cotangents: list[Tensor]):
+    RowsBackward.backward(ctx)  # raises
+
+
 def _one_by_one(operator):
     """`vmap` without a rule of its own: each item is a call."""
 
@@ -99,7 +153,7 @@ def _one_by_one(operator):
         stacked = [torch.stack(each) for each in zip(*results, strict=True)]
         return (
             (tuple(stacked), (0,) * len(stacked))
-            if operator is _ATTEND
+            if operator in (_ATTEND, _ROWS)
             else (stacked, [0] * len(stacked))
         )
 
@@ -110,5 +164,14 @@ library.register_autograd("eyeline::attend", _attend_gradient, setup_context=_ke
 library.register_autograd(
     "eyeline::attend_backward", _backward_gradient, setup_context=_keep, lib=_OPERATORS
 )
-for _name, _operator in (("attend", _ATTEND), ("attend_backward", _BACKWARD)):
+library.register_autograd(
+    "eyeline::rows", _rows_gradient, setup_context=_keep_with_entropies, lib=_OPERATORS
+)
+library.register_autograd(
+    "eyeline::rows_backward", _no_second_gradient, setup_context=_keep, lib=_OPERATORS
+)
+for _name, _operator in (
+    *(("attend", _ATTEND), ("attend_backward", _BACKWARD)),
+    *(("rows", _ROWS), ("rows_backward", _ROWS_BACKWARD)),
+):
     library.register_vmap(f"eyeline::{_name}", _one_by_one(_operator), lib=_OPERATORS)

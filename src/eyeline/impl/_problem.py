@@ -63,6 +63,10 @@ class Problem:
         """The same problem outside of any autograd graph."""
         return self.with_tensors(tuple(t.detach() for t in self.differentiable))
 
+    def without_values(self) -> "Problem":
+        """The same weights, before dropout, of values that are 0 wide: for numbers of the rows."""
+        return replace(self, value=self.key.detach()[..., :0], dropout_p=0.0)
+
     def whole(self) -> Tile:
         """The tile that covers all of the weights."""
         return Tile.whole(*self.shape)

@@ -89,6 +89,32 @@ class Wants:
             raise ValueError(f"top_k must not be negative, got {self.top_k}")
 
 
+class RowNumbers(NamedTuple):
+    """What one may want the gradient of besides the output, `[batch, num_heads, q_len]` each.
+
+    Attributes:
+        logsumexp: Natural logarithm of each row's sum of exponentials; -inf where nothing is seen.
+        entropy: `-sum w log w` of each row, in nats.
+    """
+
+    logsumexp: Float[Tensor, "batch num_heads q_len"]
+    entropy: Float[Tensor, "batch num_heads q_len"]
+
+
+class RowGradients(NamedTuple):
+    """The gradients of `RowNumbers`, and the entropies, which the scores' gradients are made of.
+
+    With H the entropy of a row and s the weight of its sink (0 without one):
+
+        dlse / dscore_j = w_j        dH / dscore_j = -w_j (log w_j + H + s)
+        dlse / dsink    = s          dH / dsink    = s (1 - s - H)
+    """
+
+    logsumexp: Tensor
+    entropy: Tensor
+    entropies: Tensor
+
+
 @dataclass
 class Statistics:
     """Answers in the computing dtype; None where nothing was asked.

@@ -92,3 +92,26 @@ def softmax_gradient_(grad_weights: Tensor, weights: Tensor, norm: Tensor) -> Te
         mean = torch.sum(products, -1, keepdim=True, out=means[rows]).mul_(norms[rows])
         grads[rows].sub_(mean).mul_(flat[rows])
     return means.view(norm.shape)
+
+
+def add_row_slopes_(
+    slopes: Tensor, weights: Tensor, norm: Tensor, first: Tensor, second: Tensor
+) -> None:
+    """Add `P (first - second log P)`, what numbers of the rows give to the scores; P is `E norm`.
+
+    Args:
+        slopes: The scores' gradient so far, `[N, M, S]`; added to in place.
+        weights: E, of the same shape.
+        norm: As in `softmax_gradient_`, `[N, M, 1]`.
+        first: `[N, M, 1]`.
+        second: `[N, M, 1]`.
+    """
+    columns = weights.shape[-1]
+    flat, sums = weights.view(-1, columns), slopes.view(-1, columns)
+    norms, ones, twos = (t.reshape(-1, 1) for t in (norm, first, second))
+    tiny = torch.finfo(weights.dtype).tiny  # 0 log 0 is 0, not NaN
+    each = max(STRIP_NUMBERS // columns, 1)
+    for start in range(0, flat.shape[0], each):
+        rows = slice(start, min(start + each, flat.shape[0]))
+        p = flat[rows] * norms[rows]
+        sums[rows].add_(p.clamp(min=tiny).log_().mul_(-twos[rows]).add_(ones[rows]).mul_(p))

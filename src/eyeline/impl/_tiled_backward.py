@@ -25,7 +25,8 @@ from eyeline.impl._complete import CompletePanel, complete_panel
 from eyeline.impl._dropout import drop_, keep_tile, kept_scale
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._strips import exponentiate_, softmax_gradient_
+from eyeline.impl._statistics import RowGradients
+from eyeline.impl._strips import add_row_slopes_, exponentiate_, softmax_gradient_
 from eyeline.impl._tiling import Panels, chunks, row_blocks, rows_per_block
 
 
@@ -44,6 +45,23 @@ class Backward(torch.autograd.Function):
         return None, *Second.apply(ctx.problem, len(cotangents), *cotangents, *saved)
 
 
+class RowsBackward(torch.autograd.Function):
+    """Gradients of log-sum-exp and entropy; they cannot be differentiated again."""
+
+    @staticmethod
+    def forward(ctx, problem: Problem, *tensors: Tensor):
+        numbers, inputs = RowGradients(*tensors[:3]), tensors[3:]
+        problem = problem.with_tensors(inputs)
+        return backward(problem, problem.query[..., :0], numbers)
+
+    @staticmethod
+    def backward(ctx, *_cotangents):
+        raise RuntimeError(
+            "logsumexp and entropy can be differentiated once: "
+            "use impl='reference', which can be differentiated to any order"
+        )
+
+
 class Second(torch.autograd.Function):
     """Derivatives of the gradients. There is no third: `once_differentiable` would not tell."""
 
@@ -60,8 +78,16 @@ class Second(torch.autograd.Function):
         )
 
 
-def backward(problem: Problem, output_gradient: Tensor) -> tuple[Tensor, ...]:
-    """Gradients in the order of `problem.differentiable`."""
+def backward(
+    problem: Problem, output_gradient: Tensor, numbers: RowGradients | None = None
+) -> tuple[Tensor, ...]:
+    """Gradients in the order of `problem.differentiable`.
+
+    Args:
+        problem: The attention call.
+        output_gradient: That of its output.
+        numbers: Those of each row's own numbers; they join in.
+    """
     tensors = problem.differentiable
     sums = [torch.zeros_like(t, dtype=problem.compute_dtype) for t in tensors]
     clean, hazards = find_hazards(problem, output_gradient)
@@ -73,7 +99,7 @@ def backward(problem: Problem, output_gradient: Tensor) -> tuple[Tensor, ...]:
         panels = Panels(clean, hazards, batch_chunk, head_chunk, scratch)
         chunk = _ChunkGradients(panels, sums)
         for rows in row_blocks(clean, rows_each):
-            chunk.add_block(rows, output_gradient)
+            chunk.add_block(rows, output_gradient, numbers)
         chunk.store()
     return tuple(s.to(t.dtype) for s, t in zip(sums, tensors, strict=True))
 
@@ -87,7 +113,7 @@ class _ChunkGradients:
         self.key_NSD = torch.zeros_like(panels.key_NSD)
         self.value_NSD = torch.zeros_like(panels.value_NSD)
 
-    def add_block(self, rows: slice, output_gradient: Tensor) -> None:
+    def add_block(self, rows: slice, output_gradient: Tensor, numbers: RowGradients | None) -> None:
         """Add what a block of queries gives to every gradient."""
         panels, problem = self.panels, self.panels.problem
         complete = complete_panel(panels, rows)
@@ -109,13 +135,21 @@ class _ChunkGradients:
 
         grad_weights = self._through_values(rows, complete, grad_NMV, bad_row)
         delta = softmax_gradient_(grad_weights, weights, norm)
+        sink = torch.zeros_like(total)  # the weight of the sink
+        if problem.sinks is not None:
+            sink = torch.exp(panels.sink_column(rows) - top.masked_fill(dead, 0)) / total
+            sink = sink.masked_fill(dead, 0)
+        if numbers is not None:
+            folded = (panels.fold(t[..., None], rows) for t in numbers)
+            lse, slope, entropy = (t.masked_fill(dead | bad_row, 0) for t in folded)
+            add_row_slopes_(grad_weights, weights, norm, lse - slope * (entropy + sink), slope)
+            delta = delta - (lse + slope * (1 - sink - entropy))
         if complete.live is not None:
             poison = complete.live & panels.unfold(bad_row, rows)
             grad_weights.masked_fill_(poison.view(grad_weights.shape), torch.nan)
         self._to_inputs(rows, complete, grad_weights)
         if problem.sinks is not None:
-            p_sink = torch.exp(panels.sink_column(rows) - top.masked_fill(dead, 0)) / total
-            sink_share = (-p_sink * delta).masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
+            sink_share = (-sink * delta).masked_fill(dead, 0).masked_fill(bad_row, torch.nan)
             self.rest[-1][panels.heads] += panels.unfold(sink_share, rows).sum((0, 2, 3))
 
     def _through_values(

@@ -12,7 +12,7 @@ from eyeline.impl._native_library import DTYPES, WIDEST, library
 from eyeline.impl._native_operands import Operands
 from eyeline.impl._native_run import run
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Normalizer, Statistics, Wants
+from eyeline.impl._statistics import Normalizer, RowNumbers, Statistics, Wants
 
 MOST_TOP_K = 64
 
@@ -44,6 +44,11 @@ def attend(problem: Problem) -> tuple[Tensor, Normalizer]:
     """Output `[B, H, L, D_v]`, and each row's maximum and sum; gradients to every input."""
     output, maximum, total = _native_ops.attend(Operands.of(problem))
     return output, Normalizer(maximum.detach(), total.detach())
+
+
+def rows(problem: Problem) -> RowNumbers:
+    """Log-sum-exp and entropy of each row `[B, H, L]`; gradients to every input but the values."""
+    return RowNumbers(*_native_ops.rows(Operands.of(problem.without_values())))
 
 
 def measure(problem: Problem, wants: Wants) -> Statistics:

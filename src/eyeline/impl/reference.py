@@ -20,7 +20,15 @@ from eyeline.impl import _scores
 from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Normalizer, Statistics, TopK, Wants, cells, pool_dense
+from eyeline.impl._statistics import (
+    Normalizer,
+    RowNumbers,
+    Statistics,
+    TopK,
+    Wants,
+    cells,
+    pool_dense,
+)
 
 
 def unsupported(problem: Problem, wants: Wants | None = None) -> str | None:
@@ -39,6 +47,21 @@ def attend(problem: Problem) -> tuple[Tensor, Normalizer]:
     # not a multiplication: a NaN gradient that comes into a row that saw nothing must end here
     output_BHLV = output_BHLV.masked_fill((normalizer.total == 0)[..., None], 0)
     return output_BHLV.to(problem.query.dtype), normalizer
+
+
+def rows(problem: Problem) -> RowNumbers:
+    """Log-sum-exp and entropy of each row `[B, H, L]`; differentiable to any order."""
+    scores_BHLS, live = _masked_scores(problem, use_value=False)
+    weights_BHLS, _ = _softmax(problem, scores_BHLS, live)
+    seen = live.any(-1)
+    every = scores_BHLS
+    if problem.sinks is not None:
+        every = torch.cat([every, _sink_column(problem, scores_BHLS)], -1)
+    # `where` before the logarithm keeps the gradient of a row that sees nothing at 0
+    logsumexp_BHL = torch.logsumexp(every.where(seen[..., None], 0), -1)
+    logs_BHLS = (scores_BHLS - logsumexp_BHL[..., None]).where(live, 0)
+    entropy_BHL = -(weights_BHLS * logs_BHLS).sum(-1)
+    return RowNumbers(logsumexp_BHL.masked_fill(~seen, -torch.inf), entropy_BHL)
 
 
 def weights(problem: Problem, *, use_value: bool = True) -> tuple[Tensor, Normalizer]:
@@ -70,12 +93,17 @@ def _softmax(problem: Problem, scores_BHLS: Tensor, live: Tensor) -> tuple[Tenso
     if problem.sinks is None:
         extended = scores_BHLS
     else:  # a sink is a key without a value: it takes weight and gives nothing
-        sink = problem.sinks.to(scores_BHLS.dtype)[:, None, None]
-        extended = torch.cat([scores_BHLS, sink.expand(*scores_BHLS.shape[:3], 1)], -1)
+        extended = torch.cat([scores_BHLS, _sink_column(problem, scores_BHLS)], -1)
     seen = live.any(-1, keepdim=True)
     # a row that sees nothing gets weights 0; `where` before softmax keeps NaN out of its gradient
     softmax = torch.softmax(extended.where(seen, 0), -1)[..., : live.shape[-1]].where(live, 0)
     return softmax, _normalizer(extended.detach().where(seen, -torch.inf))
+
+
+def _sink_column(problem: Problem, scores_BHLS: Tensor) -> Tensor:
+    assert problem.sinks is not None
+    sink = problem.sinks.to(scores_BHLS.dtype)[:, None, None]
+    return sink.expand(*scores_BHLS.shape[:3], 1)
 
 
 def _normalizer(scores_BHLS: Tensor) -> Normalizer:

@@ -24,9 +24,9 @@ from torch import Tensor
 from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Normalizer, Statistics, Wants
+from eyeline.impl._statistics import Normalizer, RowGradients, RowNumbers, Statistics, Wants
 from eyeline.impl._strips import exponentiate_
-from eyeline.impl._tiled_backward import Backward
+from eyeline.impl._tiled_backward import Backward, RowsBackward
 from eyeline.impl._tiled_measure import measure as _measure
 from eyeline.impl._tiling import (
     PANEL_NUMBERS,
@@ -51,6 +51,12 @@ def attend(problem: Problem) -> tuple[Tensor, Normalizer]:
         output, maximum, total = _Attend.apply(problem, *tensors)
         return output, Normalizer(maximum, total)
     return _forward(problem)
+
+
+def rows(problem: Problem) -> RowNumbers:
+    """Log-sum-exp and entropy of each row `[B, H, L]`; gradients to every input but the values."""
+    problem = problem.without_values()
+    return RowNumbers(*_Rows.apply(problem, *problem.differentiable))
 
 
 def measure(problem: Problem, wants: Wants) -> Statistics:
@@ -153,3 +159,19 @@ class _Attend(torch.autograd.Function):
     def backward(ctx, output_gradient: Tensor, *_unused: Tensor):
         gradients = Backward.apply(ctx.problem, output_gradient, *ctx.saved_tensors)
         return None, *gradients
+
+
+class _Rows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, problem: Problem, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        found = _measure(problem.with_tensors(tensors), Wants(entropy=True))
+        assert found.entropy is not None
+        ctx.problem = problem
+        ctx.save_for_backward(found.entropy, *tensors)
+        return found.logsumexp, found.entropy
+
+    @staticmethod
+    def backward(ctx, logsumexp_gradient: Tensor, entropy_gradient: Tensor):
+        entropy, *tensors = ctx.saved_tensors
+        numbers = RowGradients(logsumexp_gradient, entropy_gradient, entropy)
+        return None, *RowsBackward.apply(ctx.problem, *numbers, *tensors)

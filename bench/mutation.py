@@ -24,7 +24,14 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["reference", "top_k", "strips", "statistics", "dropout", "hazards", "windows", "tiling"]
-KERNEL_CALLERS = ["native_rules", "native_library", "native_quick", "native", "native_ops"]
+KERNEL_CALLERS = [
+    "native_rules",
+    "native_window",
+    "native_library",
+    "native_quick",
+    "native",
+    "native_ops",
+]
 TESTS = [  # the quickest first
     "tests/masks",
     *[f"tests/impl/test_{name}.py" for name in [*QUICK, "complete", *KERNEL_CALLERS]],
@@ -35,7 +42,10 @@ TESTS = [  # the quickest first
 ]
 KERNEL_TESTS = [
     *[f"tests/impl/test_{name}.py" for name in ["native_quick", "native", "native_library"]],
-    *[f"tests/impl/test_{name}.py" for name in ["native_backward", "rows", "dropout"]],
+    *[
+        f"tests/impl/test_{name}.py"
+        for name in ["native_backward", "native_window", "rows", "dropout"]
+    ],
     *["tests/test_contract.py", "tests/test_special_values.py"],
 ]
 COMPILE = "-std=c++17 -O2 -march=native -fPIC -shared -fopenmp -fvisibility=hidden -w".split()
@@ -137,7 +147,10 @@ MUTANTS = [
     # the kernels' callers
     Mutant("native_width", NATIVE, "max(query.shape[-1], problem.value.shape[-1]) > WIDEST", "query.shape[-1] > WIDEST"),
     Mutant("native_top_k_refused", NATIVE, "wants.top_k > MOST_TOP_K", "wants.top_k >= MOST_TOP_K"),
-    Mutant("native_drops_while_observing", NATIVE, "if problem.dropout_p > 0 and wants is not None:", "if False:"),
+    Mutant("native_drops_while_observing", NATIVE, "run(Operands.of(replace(problem, dropout_p=0.0)), replace(wants, output=False))", "run(Operands.of(problem), replace(wants, output=False))"),
+    Mutant("native_window_of_a_group_member", "impl/_native_window.py", "found[:, tile.heads.start - wide.heads.start :][:, : tile.shape[1]]", "found[:, : tile.shape[1]]"),
+    Mutant("native_window_keeps_nan_rows", "impl/_native_window.py", "result.masked_fill_(found.isnan(), torch.nan)", "result"),
+    Mutant("native_maximum_for_sum", "impl/_native_window.py", 'int(reduce == "max")', "0"),
     Mutant("native_size_not_asked", NATIVE, "missing() or _native_rules.too_large(problem)", "missing()"),
     Mutant("native_float64", LIBRARY, "{torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}", "{torch.float32: 0, torch.bfloat16: 2, torch.float16: 1}"),
     Mutant("native_narrower", LIBRARY, "WIDEST = 256", "WIDEST = 255"),
@@ -256,8 +269,8 @@ MUTANTS = [
     Mutant("alibi_gradient_sign", "biases.py", "gradient[tile.heads] -= by_distance", "gradient[tile.heads] += by_distance"),
     Mutant("bias_nan_accepted", "biases.py", "if math.isnan(low) or high == math.inf:", "if high == math.inf:"),
     # maps
-    Mutant("window_head_shift", "impl/_windows.py", "weights[:, h - heads.start : stop - heads.start]", "weights[:, : stop - h]"),
-    Mutant("select_wrong_kv_head", "impl/_windows.py", "kv = [h // group for h in picked]", "kv = [h % problem.key.shape[1] for h in picked]"),
+    Mutant("window_head_shift", "impl/_windows.py", "weights[:, first - heads.start : last - heads.start]", "weights[:, : last - first]"),
+    Mutant("select_wrong_kv_head", "impl/_windows.py", "slice(heads.start // group, -(-heads.stop // group))\n    key", "slice(heads.start % group, heads.start % group + 1)\n    key"),
     Mutant("negative_index", "_map_index.py", "return number % size", "return abs(number) % size"),
     Mutant("stale_map_shown", "maps.py", "self._versions is not None and _versions", "False and _versions"),
 ]  # fmt: skip
@@ -283,6 +296,10 @@ KERNEL_MUTANTS = [
     Mutant("entropy_without_factor", "observe.h", "h = -f * (s.moment", "h = -(s.moment"),
     Mutant("pooled_maximum_is_sum", "observe.h", "const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;", "const bool maximum = false;"),
     Mutant("empty_lanes_received", "observe.h", "factor[v] = pick(less(lane_numbers(v), splat(b.count)), factor[v], splat(0.0f));", "{}"),
+    Mutant("window_of_row_zero", "window.h", "block_.row[lane] - all_.row_begin) / all_.pixel", "block_.row[lane]) / all_.pixel"),
+    Mutant("window_keys_shifted", "window.h", "add_pixels<Vecs>(j - all_.key_begin, n);", "add_pixels<Vecs>(j, n);"),
+    Mutant("window_unclamped", "window.h", "vmin(splat(0.0f), load(at) - top[v])", "load(at) - top[v]"),
+    Mutant("window_masked_seen", "window.h", "const bool plain = tile == Tile::FULL && ", "const bool plain = "),
     Mutant("logarithm_digit", "exponential.h", "3.3333331174e-1f", "3.3433331174e-1f"),
     Mutant("row_slopes_sign", "derivative.h", "fma(zero - second[v], log_p, first[v])", "fma(second[v], log_p, first[v])"),
     Mutant("row_slopes_without_sink", "backward_rows.h", "dlse - dh * (h + sink)", "dlse - dh * h"),

@@ -7,6 +7,7 @@
 #include "forward.h"
 #include "shares.h"
 #include "threads.h"
+#include "window.h"
 
 namespace EYELINE_NAMESPACE {
 
@@ -135,6 +136,38 @@ static int backward(const eyeline_backward& g) {
   return gradients<T, Floats>(g);
 }
 
+template <class T, class U>
+static int look(const eyeline_window& w) {
+  const Line line(w.call, false);
+  const int64_t rows = w.row_end - w.row_begin, each = Window<T, U>::rows_each(w);
+  const int64_t per_line = ceil_div(rows, each);
+  eyeline_call part = w.call;  // how much there is to do
+  part.q_len = rows, part.kv_len = w.key_end - w.key_begin, part.value_dim = 0;
+  const int threads = useful_threads(part);
+  Tasks tasks(line.count * per_line);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    Scratch& scratch = Scratch::of_this_thread();
+    Window<T, U> work(w, scratch);
+    for (int64_t task; tasks.next(&task);) {
+      const int64_t start = w.row_begin + task % per_line * each;
+      if (!work.run(line, task / per_line, start, least(start + each, w.row_end)))
+        tasks.stop(EYELINE_SPECIAL_VALUES);
+    }
+    scratch.relax();
+  }
+  return tasks.result();
+}
+
+template <class T>
+static int look(const eyeline_window& w) {
+#if defined(EYELINE_PAIRS)
+  if constexpr (T::PAIRED)
+    if (w.call.head_dim > NARROW) return look<T, Pairs>(w);
+#endif
+  return look<T, Floats>(w);
+}
+
 int attend(const eyeline_call& c) {
   switch (c.dtype) {
     case EYELINE_FLOAT32: return either<Float32>(c);
@@ -148,6 +181,14 @@ int attend_backward(const eyeline_backward& g) {
     case EYELINE_FLOAT32: return backward<Float32>(g);
     case EYELINE_BFLOAT16: return backward<BFloat16>(g);
     default: return backward<Float16>(g);
+  }
+}
+
+int look(const eyeline_window& w) {
+  switch (w.call.dtype) {
+    case EYELINE_FLOAT32: return look<Float32>(w);
+    case EYELINE_BFLOAT16: return look<BFloat16>(w);
+    default: return look<Float16>(w);
   }
 }
 

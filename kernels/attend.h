@@ -6,6 +6,7 @@
   namespace name {            \
   int attend(const eyeline_call&); \
   int attend_backward(const eyeline_backward&); \
+  int look(const eyeline_window&); \
   }
 EYELINE_DECLARE(generic)
 EYELINE_DECLARE(avx2)

@@ -12,6 +12,7 @@ struct Build {
   bool (*runs_here)();
   int (*attend)(const eyeline_call&);
   int (*attend_backward)(const eyeline_backward&);
+  int (*look)(const eyeline_window&);
 };
 
 // Best first.
@@ -22,22 +23,21 @@ const Build BUILDS[] = {
        return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
      },
-     avx512bf16::attend, avx512bf16::attend_backward},
+     avx512bf16::attend, avx512bf16::attend_backward, avx512bf16::look},
     {"avx512",
      [] {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
      },
-     avx512::attend, avx512::attend_backward},
+     avx512::attend, avx512::attend_backward, avx512::look},
     {"avx2",
      [] {
        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
               __builtin_cpu_supports("f16c");
      },
-     avx2::attend, avx2::attend_backward},
+     avx2::attend, avx2::attend_backward, avx2::look},
 #endif
-    {"generic", [] { return true; }, generic::attend,
-     generic::attend_backward},
+    {"generic", [] { return true; }, generic::attend, generic::attend_backward, generic::look},
 };
 
 const Build* choose() {
@@ -81,6 +81,16 @@ int check(const eyeline_backward* g) {
   return check(&c);
 }
 
+int check(const eyeline_window* w) {
+  if (!w || w->size != static_cast<int32_t>(sizeof *w)) return EYELINE_BAD_STRUCT;
+  const eyeline_call& c = w->call;
+  if (w->row_begin < 0 || w->row_end > c.q_len || w->row_begin > w->row_end) return EYELINE_BAD_ARGUMENT;
+  if (w->key_begin < 0 || w->key_end > c.kv_len || w->key_begin > w->key_end) return EYELINE_BAD_ARGUMENT;
+  if (!w->weights == !w->pixels || (w->pixels && w->pixel < 1)) return EYELINE_BAD_ARGUMENT;
+  if (!c.row_max || !c.row_sum || c.output) return EYELINE_BAD_ARGUMENT;
+  return check(&c);
+}
+
 }  // namespace
 
 extern "C" {
@@ -98,6 +108,15 @@ EYELINE_EXPORT int eyeline_attend_backward(const eyeline_backward* backward) {
   if (!build) return EYELINE_NO_SUCH_ISA;
   const int code = check(backward);
   return code == EYELINE_OK ? build->attend_backward(*backward) : code;
+}
+
+EYELINE_EXPORT int eyeline_look(const eyeline_window* window) {
+  const Build* build = chosen();
+  if (!build) return EYELINE_NO_SUCH_ISA;
+  const int code = check(window);
+  if (code != EYELINE_OK || window->row_begin == window->row_end || window->key_begin == window->key_end)
+    return code;
+  return build->look(*window);
 }
 
 EYELINE_EXPORT const char* eyeline_error(int code) {

@@ -107,8 +107,20 @@ typedef struct eyeline_backward {
   float* sinks_gradient;            // [heads]
 } eyeline_backward;
 
+// Weights of a rectangle of every head, from what an earlier call found.
+typedef struct eyeline_window {
+  int32_t size;       // sizeof(eyeline_window)
+  eyeline_call call;  // row_max and row_sum are read, pool_reduce says how; nothing else is written
+  int64_t row_begin, row_end, key_begin, key_end;
+  // One of the two. Weights: [b,h,rows,keys]. Pixels: [b,h,ceil(rows / pixel),ceil(keys / pixel)], each
+  // the sum or the maximum of a square of weights; hand in zeros.
+  float *weights, *pixels;
+  int64_t pixel;
+} eyeline_window;
+
 EYELINE_EXPORT int eyeline_attend(const eyeline_call* call);
 EYELINE_EXPORT int eyeline_attend_backward(const eyeline_backward* backward);
+EYELINE_EXPORT int eyeline_look(const eyeline_window* window);
 EYELINE_EXPORT const char* eyeline_error(int code);
 // The instruction set in use ("avx512", ...), "" if EYELINE_ISA names one that is missing.
 EYELINE_EXPORT const char* eyeline_isa(void);

@@ -81,6 +81,7 @@ def test_what_was_measured_is_not_measured_again(seen, monkeypatch):
     first = seen.measure(**asked)
     for implementation in (eyeline.impl.tiled, eyeline.impl.native):
         monkeypatch.setattr(implementation, "measure", None)
+        monkeypatch.setattr(implementation, "stream", None)
     again = seen.measure(**asked)
     assert again.entropy is first.entropy and again.pooled is first.pooled
     assert torch.equal(seen.top_k(2).indices, first.top_k.indices[..., :2])
@@ -90,14 +91,26 @@ def test_what_was_measured_is_not_measured_again(seen, monkeypatch):
     assert nothing.top_k is nothing.entropy is nothing.received is nothing.pooled is None
 
 
+def test_chosen_rows_come_with_the_other_statistics(exact, seen):
+    found = seen.measure(rows=(3, -1), entropy=True)
+    torch.testing.assert_close(
+        found.rows.double(), exact.weights[:, :, [3, -1]], atol=1e-6, rtol=1e-5
+    )
+    assert seen.measure(rows=(3, -1)).rows is found.rows and seen.measure(entropy=True).rows is None
+    with pytest.raises(IndexError, match="12"):
+        seen.measure(rows=(12,))
+
+
 def test_measured_with_the_output_is_measured(monkeypatch):
     q = torch.randn(1, 2, 6, 8)
-    _, seen = eyeline.observe(q, q, q, measure=Measure(2, True, True, (2, 3), "max"))
+    _, seen = eyeline.observe(q, q, q, measure=Measure(2, True, True, (2, 3), "max", rows=(-1,)))
     for implementation in (eyeline.impl.tiled, eyeline.impl.native):
         monkeypatch.setattr(implementation, "measure", None)
+        monkeypatch.setattr(implementation, "stream", None)
     assert seen.entropy().shape == (1, 2, 6) and seen.received().shape == (1, 2, 6)
     assert seen.top_k(2).values.shape == (1, 2, 6, 2)
     assert seen.pooled(2, 3, reduce="max").shape == (1, 2, 2, 3)
+    assert seen.measure(rows=(-1,)).rows.shape == (1, 2, 1, 6)
 
 
 def test_indices_as_torch_takes_them(seen, exact):

@@ -34,6 +34,14 @@ class Tile(NamedTuple):
         b, h, r, c = (s.stop - s.start for s in self)
         return b, h, r, c
 
+    def within(self, other: "Tile") -> tuple[slice, slice, slice, slice]:
+        """Where this tile lies in a tensor of the shape of `other`."""
+        b, h, r, c = (
+            slice(mine.start - its.start, mine.stop - its.start)
+            for mine, its in zip(self, other, strict=True)
+        )
+        return b, h, r, c
+
 
 class TileKind(Enum):
     """What a mask does to a tile: nobody may attend, everybody may, or it depends on the cell."""

@@ -143,6 +143,7 @@ def observe(
         output = statistics.output
         seen = AttentionMap(problem, statistics.normalizer, impl=impl)
         seen.remember(measure, statistics)
+        seen.take(measure)  # what came with the pass is there; rows that were chosen follow
     return output.reshape(shape), seen
 
 

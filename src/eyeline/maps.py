@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -29,7 +30,6 @@ from eyeline.impl._statistics import (
     Statistics,
     TopK,
     Wants,
-    pool_dense,
 )
 
 __all__ = ["AttentionMap", "Measure", "TopK"]
@@ -51,6 +51,7 @@ class Measure:
         received: Attention that each key receives.
         pooled: A picture of the weights: cells along both sides, or `(rows, cols)`.
         reduce: What a cell of the picture is: "sum", "max" or "mean" of its weights.
+        rows: Queries whose weights are wanted, all of them; -1 is the last query.
     """
 
     top_k: int = 0
@@ -58,6 +59,7 @@ class Measure:
     received: bool = False
     pooled: int | tuple[int, int] | None = None
     reduce: Reduce = "sum"
+    rows: tuple[int, ...] = ()
 
     def wants(self, *, output: bool = False) -> Wants:
         """The same, as the implementations take it."""
@@ -192,6 +194,7 @@ class AttentionMap:
         received: bool = False,
         pooled: int | tuple[int, int] | None = None,
         reduce: Reduce = "sum",
+        rows: tuple[int, ...] = (),
     ) -> Statistics:
         """Several statistics in one pass; those measured before are not computed again.
 
@@ -201,11 +204,12 @@ class AttentionMap:
             received: Attention that each key receives.
             pooled: A picture of the weights: cells along both sides, or `(rows, cols)`.
             reduce: What a cell is: "sum", "max" or "mean" of its weights.
+            rows: Queries whose weights are wanted, all of them.
 
         Returns:
             The answers; what was not asked for is None.
         """
-        return self.take(Measure(top_k, entropy, received, pooled, reduce))
+        return self.take(Measure(top_k, entropy, received, pooled, reduce, tuple(rows)))
 
     def take(self, measure: Measure) -> Statistics:
         """`measure`, with the request as an object."""
@@ -220,12 +224,16 @@ class AttentionMap:
             self._check_unchanged()
             chosen = implementations.choose(self._impl, self.problem, missing)
             self.remember(missing, chosen.measure(self.problem, missing))
+        chosen_rows = ("rows", measure.rows)
+        if measure.rows and chosen_rows not in self._known:
+            self._known[chosen_rows] = torch.stack([self[:, :, i] for i in measure.rows], 2)
         return Statistics(
             normalizer=self.normalizer,
             top_k=self._stored_top_k(wants.top_k) if wants.top_k else None,
             entropy=self._known["entropy"] if wants.entropy else None,
             received=self._known["received"] if wants.received else None,
             pooled=self._known[wants.pooled] if wants.pooled is not None else None,
+            rows=self._known[chosen_rows] if measure.rows else None,
         )
 
     def remember(self, asked: Measure | Wants, answers: Statistics) -> None:
@@ -304,19 +312,8 @@ class AttentionMap:
                 raise IndexError(f"tile {name}={number}: level {level} has {count} (from 0)")
             spans.append(slice(number * side, min((number + 1) * side, length)))
         tile = self.problem.whole()._replace(rows=spans[0], cols=spans[1])
-        height, width = (-(-(s.stop - s.start) // pixel) for s in spans)
-        result = self.normalizer.total.new_zeros(*self.shape[:2], height, width)
         kind: Reduce = "max" if reduce == "max" else "sum"
-        col_cell = torch.arange(spans[1].stop - spans[1].start) // pixel
-        for part, weights in self.stream(tile):
-            first = part.rows.start - tile.rows.start
-            row_cell = torch.arange(first, first + weights.shape[2]) // pixel
-            used = slice(int(row_cell[0]), int(row_cell[-1]) + 1)
-            pixels = pool_dense(
-                weights, row_cell - used.start, col_cell, (used.stop - used.start, width), kind
-            )
-            target = result[part.batch, part.heads, used]
-            target.copy_(torch.maximum(target, pixels) if kind == "max" else target + pixels)
+        result = self._chosen().pixels(self.problem, self.normalizer, tile, pixel, kind)
         if reduce == "mean":
             heights, widths = (
                 torch.bincount(torch.arange(s.stop - s.start) // pixel) for s in spans
@@ -327,7 +324,8 @@ class AttentionMap:
     def stream(self, tile: Tile | None = None) -> Iterator[tuple[Tile, Tensor]]:
         """The weights of a tile piece by piece: row blocks of a few heads, never all at once."""
         self._check_unchanged()
-        yield from _windows.stream(self.problem, self.normalizer, tile or self.problem.whole())
+        whole = self.problem.whole()
+        yield from self._chosen().stream(self.problem, self.normalizer, tile or whole)
 
     def save(self, path: str | Path) -> None:
         """Write the map (not the weights: O(n·d)) to a safetensors file, atomically."""
@@ -348,23 +346,23 @@ class AttentionMap:
         full = _bytes(self.numel() * self.dtype.itemsize)
         return f"AttentionMap({', '.join(parts)}; {_bytes(self.nbytes)} instead of {full})"
 
+    def _chosen(self) -> ModuleType:
+        return implementations.choose(self._impl, self.problem)
+
     def _rows(self) -> RowNumbers | None:
         """Numbers of the rows that carry gradients; None where no gradient is wanted."""
         if self._graph is None or not torch.is_grad_enabled():
             return None
-        if "rows" not in self._known:
+        if "row numbers" not in self._known:
             self._check_unchanged()
             chosen = implementations.choose(self._impl, self._graph, Wants(entropy=True))
-            self._known["rows"] = chosen.rows(self._graph)
-        return self._known["rows"]
+            self._known["row numbers"] = chosen.rows(self._graph)
+        return self._known["row numbers"]
 
     def _window(self, tile: Tile) -> Tensor:
         result = self.normalizer.total.new_zeros(tile.shape)
-        for part, weights in _windows.stream(self.problem, self.normalizer, tile):
-            rows = slice(part.rows.start - tile.rows.start, part.rows.stop - tile.rows.start)
-            b = slice(part.batch.start - tile.batch.start, part.batch.stop - tile.batch.start)
-            h = slice(part.heads.start - tile.heads.start, part.heads.stop - tile.heads.start)
-            result[b, h, rows] = weights
+        for part, weights in self._chosen().stream(self.problem, self.normalizer, tile):
+            result[part.within(tile)] = weights
         return result
 
     def _stored_top_k(self, k: int) -> TopK | None:

@@ -40,7 +40,7 @@ def test_an_empty_tile_has_no_pieces(seen):
     assert list(_windows.stream(seen.problem, seen.normalizer, tile)) == []
 
 
-@pytest.mark.parametrize("heads", [(0, 6), (4, 5), (2, 3)])
+@pytest.mark.parametrize("heads", [(0, 6), (4, 5), (2, 3), (0, 3), (3, 6)])
 def test_the_problem_of_some_heads(seen, heads):
     part = _windows.select(seen.problem, slice(1, 2), slice(*heads))
     expected = _dense(seen)[1:2, slice(*heads)]
@@ -49,3 +49,8 @@ def test_the_problem_of_some_heads(seen, heads):
     torch.testing.assert_close(reference.weights(part)[0], expected)
     if heads[1] - heads[0] == 1:
         assert part.key.shape[1] == 1
+
+
+def test_part_of_a_group_is_no_problem(seen):
+    with pytest.raises(AssertionError, match="part of a group"):
+        _windows.select(seen.problem, slice(0, 1), slice(1, 3))

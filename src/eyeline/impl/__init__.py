@@ -1,7 +1,8 @@
 """Implementations of attention, one file each; siblings never import each other.
 
-To add one (C++, Triton, …): a module with `unsupported`, `attend` and `measure` as in `reference`,
-and a line in `IMPLEMENTATIONS`. `choose` is the only place that decides.
+To add one (C++, Triton, …): a module with the functions of `reference` (`unsupported`, `attend`,
+`rows`, `measure`, `stream`, `pixels`) and a line in `IMPLEMENTATIONS`. `choose` is the only place
+that decides.
 """
 
 import warnings

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["DTYPES", "WIDEST", "BackwardCall", "Call", "Library", "library"]
+__all__ = ["DTYPES", "WIDEST", "BackwardCall", "Call", "Library", "Window", "library"]
 
 _NAME = {"darwin": "libeyeline_kernels.dylib", "win32": "eyeline_kernels.dll"}.get(
     sys.platform, "libeyeline_kernels.so"
@@ -91,6 +91,18 @@ class BackwardCall(ctypes.Structure):
     )
 
 
+class Window(ctypes.Structure):
+    """`eyeline_window`: a call whose rows are known, a rectangle of its weights, where they go."""
+
+    _fields_ = (
+        ("size", ctypes.c_int32),
+        ("call", Call),
+        *((name, _Sizes) for name in ("row_begin", "row_end", "key_begin", "key_end")),
+        *((name, _Address) for name in ("weights", "pixels")),
+        ("pixel", _Sizes),
+    )
+
+
 class Library:
     """The loaded kernels.
 
@@ -105,6 +117,8 @@ class Library:
         self._backward = handle.eyeline_attend_backward
         self._backward.argtypes = [ctypes.POINTER(BackwardCall)]
         self._backward.restype = ctypes.c_int
+        self._look = handle.eyeline_look
+        self._look.argtypes, self._look.restype = [ctypes.POINTER(Window)], ctypes.c_int
         self._error = handle.eyeline_error
         self._error.argtypes, self._error.restype = [ctypes.c_int], ctypes.c_char_p
         handle.eyeline_isa.restype = ctypes.c_char_p
@@ -127,6 +141,10 @@ class Library:
     def attend_backward(self, call: BackwardCall) -> bool:
         """Run a backward call; returns and raises as `attend`."""
         return self._fine(self._backward(ctypes.byref(call)))
+
+    def look(self, window: Window) -> bool:
+        """Compute a rectangle of weights; returns and raises as `attend`."""
+        return self._fine(self._look(ctypes.byref(window)))
 
     def _fine(self, code: int) -> bool:
         if code not in (OK, SPECIAL_VALUES):

@@ -126,6 +126,7 @@ class Statistics:
         received: Sum of each column, `[batch, num_heads, kv_len]`.
         pooled: `[batch, num_heads, rows, cols]`.
         output: The attention output, `[batch, num_heads, q_len, value_dim]`.
+        rows: The weights of some queries, `[batch, num_heads, len(rows), kv_len]`.
     """
 
     normalizer: Normalizer
@@ -134,6 +135,7 @@ class Statistics:
     received: Tensor | None = None
     pooled: Tensor | None = None
     output: Tensor | None = None
+    rows: Tensor | None = None
 
     @property
     def logsumexp(self) -> Tensor:

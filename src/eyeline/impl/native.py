@@ -4,15 +4,19 @@ Masks and biases go to the kernels as rules (`_native_rules`); autograd, `torch.
 know the kernels as operators (`_native_ops`); plain calls take a short way (`_native_quick`).
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from eyeline.impl import _native_ops, _native_rules
+from eyeline._types import Tile
+from eyeline.impl import _native_ops, _native_rules, _native_window, _windows
 from eyeline.impl._native_library import DTYPES, WIDEST, library
 from eyeline.impl._native_operands import Operands
 from eyeline.impl._native_run import run
 from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Normalizer, RowNumbers, Statistics, Wants
+from eyeline.impl._statistics import Normalizer, Reduce, RowNumbers, Statistics, Wants
 
 MOST_TOP_K = 64
 
@@ -33,8 +37,6 @@ def unsupported(problem: Problem, wants: Wants | None = None) -> str | None:
         return f"the kernels compute float32, bfloat16 and float16, not {query.dtype}"
     if max(query.shape[-1], problem.value.shape[-1]) > WIDEST:
         return f"heads are {query.shape[-1]} wide, the kernels go up to {WIDEST}"
-    if problem.dropout_p > 0 and wants is not None:
-        return "the kernels do not drop weights while they observe"
     if wants is not None and wants.top_k > MOST_TOP_K:
         return f"the kernels find up to {MOST_TOP_K} largest weights, not {wants.top_k}"
     return missing() or _native_rules.too_large(problem)
@@ -53,4 +55,23 @@ def rows(problem: Problem) -> RowNumbers:
 
 def measure(problem: Problem, wants: Wants) -> Statistics:
     """Statistics of the weights, and the output if wanted, in one pass."""
-    return run(Operands.of(problem.detached()), wants)
+    problem = problem.detached()
+    if problem.dropout_p == 0 or not wants.output:
+        return run(Operands.of(problem), wants)
+    # what is observed are the weights before dropout, the output is made of those that are left
+    found = run(Operands.of(replace(problem, dropout_p=0.0)), replace(wants, output=False))
+    found.output = run(Operands.of(problem), Wants(output=True)).output
+    return found
+
+
+def stream(problem: Problem, normalizer: Normalizer, tile: Tile) -> Iterator[tuple[Tile, Tensor]]:
+    """The weights of a tile piece by piece, each with the tile that it is."""
+    for part in _windows.pieces(problem, tile):
+        yield part, _native_window.weights(problem, normalizer, part)
+
+
+def pixels(
+    problem: Problem, normalizer: Normalizer, tile: Tile, pixel: int, reduce: Reduce
+) -> Tensor:
+    """Sums or maxima of `pixel × pixel` weights of a tile, `[batch, heads, height, width]`."""
+    return _native_window.pixels(problem, normalizer, tile, pixel, reduce)

@@ -16,7 +16,7 @@ References:
 import torch
 from torch import Tensor
 
-from eyeline.impl import _scores
+from eyeline.impl import _scores, _windows
 from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
@@ -113,6 +113,9 @@ def _normalizer(scores_BHLS: Tensor) -> Normalizer:
     maximum_BHL = scores_BHLS.amax(-1)
     finite = maximum_BHL.masked_fill(maximum_BHL == -torch.inf, 0)[..., None]
     return Normalizer(maximum_BHL, torch.exp(scores_BHLS - finite).sum(-1))
+
+
+stream, pixels = _windows.stream, _windows.pixels
 
 
 def measure(problem: Problem, wants: Wants) -> Statistics:

@@ -21,6 +21,7 @@ References:
 import torch
 from torch import Tensor
 
+from eyeline.impl import _windows
 from eyeline.impl._dropout import drop_
 from eyeline.impl._hazards import find_hazards
 from eyeline.impl._problem import Problem
@@ -57,6 +58,9 @@ def rows(problem: Problem) -> RowNumbers:
     """Log-sum-exp and entropy of each row `[B, H, L]`; gradients to every input but the values."""
     problem = problem.without_values()
     return RowNumbers(*_Rows.apply(problem, *problem.differentiable))
+
+
+stream, pixels = _windows.stream, _windows.pixels
 
 
 def measure(problem: Problem, wants: Wants) -> Statistics:

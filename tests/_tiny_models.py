@@ -1,7 +1,8 @@
 """Tiny models with fixed random weights, as Hugging Face folders.
 
 `folder("gpt2")` holds config.json, model.safetensors and tokenizer.json; `loaded("gpt2")` is that
-folder opened. Both are made once per process and are gone with it.
+folder opened by transformers, `opened("gpt2")` as `eyeline.load` does it. All are made once per
+process and are gone with it.
 """
 
 import atexit
@@ -16,7 +17,7 @@ import torch
 import transformers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from eyeline.capture.loading import LoadedModel, load_huggingface
+from eyeline.capture.loading import LoadedModel, load_huggingface, open_model
 
 TEXT = "The animal didn't cross the street because it was too tired. It slept."
 TARGET = "O animal não atravessou a rua."
@@ -209,8 +210,14 @@ def folder(family: str) -> Path:
 
 @cache
 def loaded(family: str) -> LoadedModel:
-    """The family's folder, opened."""
+    """The family's folder, opened by transformers."""
     return load_huggingface(folder(family), family)
+
+
+@cache
+def opened(family: str) -> LoadedModel:
+    """The family's folder as `eyeline.load` opens it: on eyeline's own network if it has one."""
+    return open_model(folder(family), family)
 
 
 def network(family: str) -> Any:

@@ -11,7 +11,7 @@ import torch
 from eyeline import _map_files
 from eyeline._errors import EyelineError
 from eyeline.capture import watch
-from eyeline.capture.loading import LoadedModel, load_huggingface
+from eyeline.capture.loading import LoadedModel, open_model
 from eyeline.capture.projections import find_projections, listen
 from eyeline.capture.recording import Maps
 from eyeline.heads import HeadReport, census
@@ -36,14 +36,35 @@ class TextTooLong(EyelineError):
     """The text has more tokens than the model can read at once."""
 
 
-def load(model: str, progress: Progress | None = None) -> LoadedModel:
-    """Open a model: a name of the catalogue, a folder, or an id on the Hub.
+def load(
+    model: str | Path,
+    progress: Progress | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> LoadedModel:
+    """Open a model: network, tokenizer, and where they came from.
+
+    BERT, GPT-2, T5, Llama and the Transformer of 2017 run on eyeline's own networks; any other
+    architecture opens through transformers, if that is installed.
 
     Args:
-        model: "minilm", "smollm2", a folder in Hugging Face layout, or `organisation/name`.
+        model: A name of the catalogue ("minilm", "smollm2"), a folder in Hugging Face layout, a
+            .safetensors file with what belongs to it beside it, a .gguf file, or
+            `organisation/name` on the Hub.
         progress: Called as `(stage, done, total)` while something is fetched.
+        dtype: What the weights become; float32 shows what a checkpoint's numbers really give.
+        device: Where they go.
+
+    Raises:
+        ModelNotFound: There is no such model.
+        CheckpointError: Its files are missing, damaged, dangerous, or do not fit each other.
+
+    Example:
+        >>> model = eyeline.load("smollm2")                                     # doctest: +SKIP
+        >>> model.generate("The capital of France is", max_new_tokens=20)       # doctest: +SKIP
     """
-    return load_huggingface(resolve(model, progress), model)
+    return open_model(resolve(str(model), progress), str(model), dtype=dtype, device=device)
 
 
 def read(
@@ -82,15 +103,15 @@ def read(
     inputs, tokens = _encode(loaded, text, truncate)
     target_tokens: list[Token] = []
     if loaded.family == "seq2seq":
-        inputs["decoder_input_ids"] = _target_ids(loaded, inputs, target)
-        target_tokens = ids_to_tokens(inputs["decoder_input_ids"][0].tolist(), loaded.tokenizer)
+        ids = _target_ids(loaded, inputs, target)
+        inputs = loaded.with_target(inputs, ids)
+        target_tokens = ids_to_tokens(ids, loaded.tokenizer)
     elif target is not None:
         raise EyelineError(f"{loaded.name} is no encoder-decoder: it reads a text without a target")
-    extra = {"use_cache": False} if loaded.family in ("causal", "seq2seq") else {}
     with torch.no_grad(), watch(loaded.network, layers=layers, keep=keep) as maps:
-        result = loaded.network(**inputs, **extra)
-    predictions = _predictions(loaded, result, target_tokens or tokens)
-    return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs | extra)
+        said = loaded.run(inputs)
+    predictions = _predictions(loaded, said, target_tokens or tokens)
+    return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs)
 
 
 class Reading:
@@ -306,7 +327,7 @@ class Reading:
             if parts is not None:
                 attention = network.get_submodule(module)
                 seen = stack.enter_context(listen(parts, attention, int(call or 0)))
-            network(**self._inputs)
+            self._loaded.run(self._inputs)
         record = maps.records[name]
         return {
             "projections": parts,
@@ -318,14 +339,7 @@ class Reading:
 
 def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, Any], list[Token]]:
     limit = loaded.limit
-    encoding = loaded.tokenizer(
-        text,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        truncation=truncate and limit is not None,
-        max_length=limit if truncate else None,
-        verbose=False,
-    )
+    encoding = loaded.encode(text, truncate=truncate)
     length = len(encoding["input_ids"])
     if length == 0:
         raise EyelineError(f"{loaded.name} finds no token in this text: give at least one word")
@@ -334,10 +348,7 @@ def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, A
             f"the text is {length} tokens, {loaded.name} reads at most {limit}: "
             f"shorten it, or read only the first {limit} with truncate=True (--truncate)"
         )
-    tokens = read_tokens(text, encoding, loaded.tokenizer)
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    inputs = {n: torch.tensor([encoding[n]]) for n in names if n in encoding}
-    return inputs, tokens
+    return loaded.inputs(encoding), read_tokens(text, encoding, loaded.tokenizer)
 
 
 def _check_text(text: str) -> None:
@@ -363,28 +374,26 @@ def _check_layers(loaded: LoadedModel, layers: Collection[int]) -> None:
         raise EyelineError(f"{loaded.name} has no layer {unknown[0]}: its {known}")
 
 
-def _target_ids(loaded: LoadedModel, inputs: dict[str, Any], target: str | None) -> torch.Tensor:
-    limit, end = loaded.limit, loaded.config.eos_token_id
+def _target_ids(loaded: LoadedModel, inputs: dict[str, Any], target: str | None) -> list[int]:
+    limit = loaded.limit
     if target is None:
-        network: Any = loaded.network
         most = _TARGET_LIMIT if limit is None else min(_TARGET_LIMIT, limit - 1)
-        with torch.no_grad():
-            made = network.generate(**inputs, max_new_tokens=most, do_sample=False, num_beams=1)
-        ids = made[0].tolist()
+        ids = loaded.write(inputs, most)
     else:
         _check_text(target)
-        start = loaded.config.decoder_start_token_id
-        ids = [start, *loaded.tokenizer(text_target=target, verbose=False)["input_ids"]]
-    if len(ids) > 1 and ids[-1] == end:
+        ids = loaded.target_ids(target)
+    if len(ids) > 1 and ids[-1] in loaded.end_ids:
         ids = ids[:-1]
     if limit is not None and len(ids) > limit:
         raise TextTooLong(
             f"the target is {len(ids)} tokens, {loaded.name} reads at most {limit}: shorten it"
         )
-    return torch.tensor([ids])
+    return ids
 
 
-def _predictions(loaded: LoadedModel, result: Any, tokens: Sequence[Token]) -> list[Prediction]:
+def _predictions(
+    loaded: LoadedModel, said: torch.Tensor, tokens: Sequence[Token]
+) -> list[Prediction]:
     if loaded.family == "encoder":
-        return [embedding_of(result.last_hidden_state[0])]
-    return predict(result.logits[0], tokens, loaded.tokenizer, masked=loaded.family == "masked")
+        return [embedding_of(said)]
+    return predict(said, tokens, loaded.tokenizer, masked=loaded.family == "masked")

@@ -59,13 +59,25 @@ def set_value(key, value):
 
 
 BROKEN = {
-    "sentencepiece": (set_value("tokenizer.ggml.model", "llama"), "kind of tokenizer"),
-    "unknown rule": (set_value("tokenizer.ggml.pre", "new-rule"), "'gpt-2', 'smollm'"),
+    "unknown kind": (set_value("tokenizer.ggml.model", "rwkv"), "kind of tokenizer"),
+    "sentencepiece": (set_value("tokenizer.ggml.model", "llama"), "number of scores"),
+    "unknown rule": (set_value("tokenizer.ggml.pre", "new-rule"), "'gpt-2', 'llama-bpe', 'smollm'"),
     "a token twice": (set_value("tokenizer.ggml.tokens", ["a"] * 262), "a token twice"),
     "merge of one": (set_value("tokenizer.ggml.merges", ["in"]), "merge"),
     "merge into nothing": (set_value("tokenizer.ggml.merges", ["a b"]), "merge"),
     "too few types": (set_value("tokenizer.ggml.token_type", [1, 1]), "number of token types"),
-    "adds bos": (lambda writer: writer.add_add_bos_token(True), "add_bos_token"),
+    "adds nothing": (
+        lambda writer: (
+            writer.add_add_bos_token(True),
+            writer.kv_data[0].pop("tokenizer.ggml.bos_token_id"),
+        ),
+        "bos_token_id",
+    ),
+    "a space before": (lambda writer: writer.add_add_space_prefix(True), "add_space_prefix"),
+    "a switch of words": (
+        lambda writer: writer.add_string("tokenizer.ggml.add_eos_token", "yes"),
+        "true or false",
+    ),
     "no merges": (lambda writer: writer.kv_data[0].pop("tokenizer.ggml.merges"), "merges"),
     "no tokens": (lambda writer: writer.kv_data[0].pop("tokenizer.ggml.tokens"), "."),
 }

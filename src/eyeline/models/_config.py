@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 from eyeline.nn import ACTIVATIONS
 
-__all__ = ["Config", "ConfigError", "Unsupported", "option"]
+__all__ = ["Config", "ConfigError", "Unsupported", "activation", "architecture_of", "option"]
 
 MOST = {"num_layers": 1_000, "num_decoder_layers": 1_000, "num_heads": 10_000}
 MOST_OTHERWISE = 100_000_000
@@ -142,13 +142,20 @@ def _token(key: str, value: Any) -> int | None:
 
 
 def _real(key: str, name: str, value: Any) -> float:
-    number = math.nan if isinstance(value, bool | str | None) else float(value)
-    if name.endswith("dropout"):
+    number = float(value) if type(value) in (int, float) else math.nan
+    if name.endswith(("dropout", "smoothing")):
         if not 0 <= number <= 1:
             raise ConfigError(key, value, "a probability from 0 to 1")
     elif not 0 < number < math.inf:
         raise ConfigError(key, value, "a positive number")
     return number
+
+
+def architecture_of(content: dict[str, Any]) -> str | None:
+    """The name of the class that a config.json says the model is of."""
+    names = content.get("architectures")
+    first = names[0] if isinstance(names, list) and names else None
+    return first if isinstance(first, str) else None
 
 
 def activation(value: Any, key: str = "activation") -> str:

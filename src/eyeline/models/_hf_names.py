@@ -41,7 +41,8 @@ BERT: KeyTable = {
     "transform.*": "cls.predictions.transform.dense.*",
     "transform_norm.*": "cls.predictions.transform.LayerNorm.*",
     "head_bias": "cls.predictions.bias",
-    "head.*": "cls.predictions.decoder.*",
+    "head.weight": "cls.predictions.decoder.weight",
+    "head.bias": Part("cls.predictions.decoder.bias", also="cls.predictions.bias"),
 }
 
 

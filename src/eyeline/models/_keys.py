@@ -27,12 +27,14 @@ class Part:
         index: Which of its pieces, from 0.
         of: How many equal pieces it has, along our rows.
         transposed: The checkpoint keeps matrices as `[in, out]` (GPT-2's Conv1D).
+        also: Another name that the tensor is written under as well.
     """
 
     name: str
     index: int = 0
     of: int = 1
     transposed: bool = False
+    also: str | None = None
 
     def shape_there(self, shape: Iterable[int]) -> tuple[int, ...]:
         """Shape of the checkpoint's tensor when ours has this one."""

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eyeline.masks import Mask
-from eyeline.models._config import Config, option
+from eyeline.models._config import Config, ConfigError, architecture_of, option
 from eyeline.models._hf_names import BERT as BERT_NAMES
 from eyeline.models._keys import KeyTable
 from eyeline.nn import (
@@ -73,9 +73,11 @@ class BertConfig(Config):
     @classmethod
     def extra(cls, config: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
         has_head = "cls.predictions.transform.dense.weight" in names
-        architectures = config.get("architectures") or [_HEADS[0] if has_head else "BertModel"]
+        architecture = architecture_of(config) or (_HEADS[0] if has_head else "BertModel")
         pooler = any(name.endswith("pooler.dense.weight") for name in names)
-        return {"masked_lm": architectures[0] in _HEADS, "pooler": pooler}
+        if (kind := config.get("position_embedding_type", "absolute")) != "absolute":
+            raise ConfigError("position_embedding_type", kind, "'absolute'")
+        return {"masked_lm": architecture in _HEADS, "pooler": pooler}
 
     @property
     def architecture(self) -> str:

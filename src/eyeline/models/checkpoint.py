@@ -7,6 +7,7 @@ before anything is allocated, its numbers are read by copy, and nothing in it is
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,7 +118,7 @@ def _located(network: Any, names: list[str], checkpoint: Checkpoint) -> dict[str
             candidates.append(part.name.removeprefix(network.PREFIX))
         candidates += [_older(one) for one in candidates]
         chosen = next((one for one in candidates if one in there), part.name)
-        found[name] = Part(chosen, part.index, part.of, part.transposed)
+        found[name] = replace(part, name=chosen)
     return found
 
 

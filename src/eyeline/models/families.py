@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from eyeline.models._config import Config, Unsupported
+from eyeline.models._config import Config, Unsupported, architecture_of
 from eyeline.models.loaded import Family
 
 __all__ = ["FAMILIES", "family_of", "network_class", "read_config"]
@@ -35,7 +35,7 @@ def read_config(content: dict[str, Any], names: Collection[str]) -> Config:
         Unsupported: Our networks cannot be that; transformers may.
     """
     kind = content.get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise Unsupported(f"the architecture {kind!r}")
     if content.get("quantization_config"):
         raise Unsupported("weights that were quantised")
@@ -55,5 +55,4 @@ def family_of(config: Config, content: dict[str, Any]) -> Family:
         return "seq2seq"
     if getattr(config, "masked_lm", False) and not getattr(config, "is_causal", False):
         return "masked"
-    architecture = (content.get("architectures") or [None])[0]
-    return "causal" if architecture in _LANGUAGE_MODELS else "encoder"
+    return "causal" if architecture_of(content) in _LANGUAGE_MODELS else "encoder"

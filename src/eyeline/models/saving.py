@@ -72,6 +72,8 @@ def tensors_of(network: Any) -> dict[str, Tensor]:
         if part.name not in joined:
             found = pieces[part.name]
             joined[part.name] = part.join([found[n] for n in range(part.of)])
+            if part.also is not None:
+                joined[part.also] = joined[part.name].clone()
     bare = getattr(network.config, "architecture", "") == "BertModel"
     if bare:  # as transformers writes a model without a head
         return {name.removeprefix(network.PREFIX): tensor for name, tensor in joined.items()}

@@ -42,7 +42,7 @@ def test_every_sample_of_torch(dtype):
             expected[0].sum() + expected[1].square().sum(), [*given.args, *theirs.parameters()]
         )
         for one, other in zip(gradients, torchs, strict=True):
-            assert torch.allclose(one, other, atol=1e-5)
+            assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)  # inputs go up to 9
 
 
 CASES = list(

@@ -43,6 +43,11 @@ def test_an_odd_width():
         Rotary(7)
 
 
+def test_factors_of_another_width():
+    with pytest.raises(ValueError, match="divisors has 3 numbers, a head has 4 pairs"):
+        Rotary(8, stretch=Stretch(divisors=(1.0, 2.0, 3.0)))
+
+
 def test_no_tokens():
     rotary = Rotary(8, stretch=Stretch("dynamic", factor=2.0))
     assert rotary(torch.arange(0))[0].shape == (1, 0, 8)

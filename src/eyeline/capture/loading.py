@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from eyeline._errors import CheckpointError, EyelineError
 from eyeline.models.cache import read_record
+from eyeline.models.checkpoint import open_checkpoint
 from eyeline.models.families import FAMILIES
 from eyeline.models.generation import Choice
 from eyeline.models.loaded import Family, LoadedModel
@@ -203,6 +204,7 @@ def load_huggingface(
         raise EyelineError(
             "Hugging Face models need transformers: pip install 'eyeline[hf]'"
         ) from None
+    open_checkpoint(folder)  # whose header transformers would believe
     options = {"local_files_only": True, "trust_remote_code": False}
     wanted = "config.json, *.safetensors and tokenizer.json that transformers can open"
     with _explained(folder, "Hugging Face model", wanted), _quiet(transformers):

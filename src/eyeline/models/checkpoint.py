@@ -56,7 +56,13 @@ class Sharded:
             for name in file.entries:
                 if name in self._file_of:
                     other = self._file_of[name].path.name
-                    raise CheckpointError(file.path, "tensor", f"{name!r}, which is in {other} too")
+                    raise CheckpointError(
+                        file.path,
+                        "tensor",
+                        f"{name!r}, which is in {other} too",
+                        limit="each tensor in one file",
+                        fix="fetch the model again",
+                    )
                 self._file_of[name] = file
         self.entries = {name: file.entries[name] for name, file in self._file_of.items()}
 

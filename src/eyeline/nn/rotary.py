@@ -78,6 +78,10 @@ class Rotary(nn.Module):
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"rotary positions turn pairs of numbers: head_dim {head_dim} is odd")
+        for name in ("short_factor", "long_factor", "divisors"):
+            count = len(getattr(stretch, name))
+            if count not in (0, head_dim // 2):
+                raise ValueError(f"{name} has {count} numbers, a head has {head_dim // 2} pairs")
         self.head_dim, self.theta, self.stretch = head_dim, theta, stretch
 
     def forward(

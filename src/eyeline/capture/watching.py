@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import nn
 
 from eyeline._errors import EyelineError
@@ -82,8 +83,10 @@ def watch(
         for module in ours:
             stack.enter_context(own.listening(module))
         handles = [torch_mha.listen(module) for module in modules]
-        handles.append(model.register_forward_pre_hook(recorder.begin))
-        handles.append(model.register_forward_hook(recorder.end, always_call=True))
+        # what the recorder does is for us alone: no part of a compiled graph
+        begin, end = (torch.compiler.disable(f) for f in (recorder.begin, recorder.end))
+        handles.append(model.register_forward_pre_hook(begin))
+        handles.append(model.register_forward_hook(end, always_call=True))
         for handle in handles:
             stack.callback(handle.remove)
         yield recorder.maps

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
 
 from eyeline._errors import EyelineError
 from eyeline.models._json import read_object
 from eyeline.models._tokenizer_files import read_tokenizer
 
 __all__ = ["Encoding", "TextTokenizer"]
+
+_CONTEXT = 8
+"""Tokens of the prompt that decide how the first new one is written."""
 
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
@@ -125,12 +127,20 @@ class TextTokenizer:
             ids: The tokens.
             prompt: What stands before them: a first token may begin with a space because of it.
         """
-        decoder = DecodeStream(skip_special_tokens=True)
-        for number in prompt:
-            decoder.step(self.backend, int(number))
+        kept = list(prompt[-_CONTEXT:])
+        shown, known = 0, len(kept)  # what stands before `known` has been given out
+        rest = ""
         for number in ids:
-            if piece := decoder.step(self.backend, int(number)):
-                yield piece
+            kept.append(int(number))
+            before = self.decode(kept[shown:known], skip_special_tokens=True)
+            rest = self.decode(kept[shown:], skip_special_tokens=True)[len(before) :]
+            if rest.endswith("\N{REPLACEMENT CHARACTER}"):
+                continue  # a character whose other bytes are still to come
+            if rest:
+                yield rest
+            shown, known, rest = known, len(kept), ""
+        if rest:  # they never came
+            yield rest
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str | None]:
         """The tokenizer's own string of each token; None where it has none."""

@@ -63,6 +63,8 @@ def read_rope(config: dict[str, Any]) -> tuple[float, Stretch]:
         numbers |= {key: _number(rope, key, None) for key in _NEEDED[kind][1:]}
     if kind == "longrope":
         numbers |= {key: _numbers(rope, key) for key in _NEEDED[kind]}
+    if rope.get("divisors") is not None:  # not Hugging Face's: what a GGUF file says
+        numbers["divisors"] = _numbers(rope, "divisors")
     stretch = Stretch(
         kind,
         factor=_number({"factor": factor}, "factor", None),

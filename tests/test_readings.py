@@ -163,7 +163,7 @@ def test_the_target_may_be_too_long():
 
 @pytest.mark.parametrize("family", ["t5", "bart"])
 def test_a_target_given_and_a_target_made(family, monkeypatch):
-    monkeypatch.setattr("eyeline.readings._TARGET_LIMIT", 6)
+    monkeypatch.setattr("eyeline._reading_inputs.TARGET_LIMIT", 6)
     given = reading_of(family, target="O animal")
     ends = tiny.loaded(family).config.eos_token_id
     written = "".join(t.label for t in given.target_tokens if not t.special)
@@ -186,7 +186,7 @@ def test_a_target_given_and_a_target_made(family, monkeypatch):
 
 @pytest.mark.parametrize("family", ["our t5", "our transformer"])
 def test_what_our_pairs_write_is_the_target(family, monkeypatch):
-    monkeypatch.setattr("eyeline.readings._TARGET_LIMIT", 6)
+    monkeypatch.setattr("eyeline._reading_inputs.TARGET_LIMIT", 6)
     model = tiny.named(family)
     given = read(tiny.TEXT, model, target="O animal")
     assert given.kinds == ["encoder", "decoder", "cross"]

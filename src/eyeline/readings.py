@@ -10,6 +10,14 @@ import torch
 
 from eyeline import _map_files
 from eyeline._errors import EyelineError
+from eyeline._reading_inputs import (
+    TextTooLong,
+    check_layers,
+    check_text,
+    encode,
+    predictions_of,
+    target_ids,
+)
 from eyeline.capture import watch
 from eyeline.capture.loading import LoadedModel, open_model
 from eyeline.capture.projections import find_projections, listen
@@ -21,19 +29,14 @@ from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
 from eyeline.models._progress import Progress
-from eyeline.predictions import Prediction, embedding_of, predict
+from eyeline.predictions import Prediction
+from eyeline.sight import Sight, make_sight
 from eyeline.steps import Steps, make_steps
-from eyeline.tokens import Token, find_token, ids_to_tokens, read_tokens
+from eyeline.tokens import Token, find_token, ids_to_tokens
 
 __all__ = ["Reading", "TextTooLong", "load", "read"]
 
 _DEFAULT_MODEL = "minilm"
-_TARGET_LIMIT = 40
-"""Tokens that an encoder-decoder writes when no target is given."""
-
-
-class TextTooLong(EyelineError):
-    """The text has more tokens than the model can read at once."""
 
 
 def load(
@@ -97,20 +100,20 @@ def read(
     if keep not in ("vectors", "inputs"):
         raise ValueError(f"keep={keep!r}: a reading keeps its 'vectors' or its 'inputs'")
     loaded = load(model) if isinstance(model, str) else model
-    _check_text(text)
+    check_text(text)
     if layers is not None:
-        _check_layers(loaded, layers)
-    inputs, tokens = _encode(loaded, text, truncate)
+        check_layers(loaded, layers)
+    inputs, tokens = encode(loaded, text, truncate)
     target_tokens: list[Token] = []
     if loaded.family == "seq2seq":
-        ids = _target_ids(loaded, inputs, target)
+        ids = target_ids(loaded, inputs, target)
         inputs = loaded.with_target(inputs, ids)
         target_tokens = ids_to_tokens(ids, loaded.tokenizer)
     elif target is not None:
         raise EyelineError(f"{loaded.name} is no encoder-decoder: it reads a text without a target")
     with torch.no_grad(), watch(loaded.network, layers=layers, keep=keep) as maps:
         said = loaded.run(inputs)
-    predictions = _predictions(loaded, said, target_tokens or tokens)
+    predictions = predictions_of(loaded, said, target_tokens or tokens)
     return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs)
 
 
@@ -249,6 +252,15 @@ class Reading:
         tokens = self.key_tokens(kind)
         return [r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens)]
 
+    def sight(self, kind: str | None = None) -> Sight:
+        """Who may look where, and who does, over all layers and heads.
+
+        Args:
+            kind: "encoder", "decoder" or "cross"; default: the kind that reads the text.
+        """
+        kind = self.default_kind if kind is None else kind
+        return make_sight(self.maps(kind), kind, self.query_tokens(kind), self.key_tokens(kind))
+
     def save(self, path: str | Path) -> None:
         """Write the reading (text, tokens, maps, predictions; not the model) to safetensors."""
         maps = {
@@ -335,65 +347,3 @@ class Reading:
             "output": record.output,
             "map": record.map,
         }
-
-
-def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, Any], list[Token]]:
-    limit = loaded.limit
-    encoding = loaded.encode(text, truncate=truncate)
-    length = len(encoding["input_ids"])
-    if length == 0:
-        raise EyelineError(f"{loaded.name} finds no token in this text: give at least one word")
-    if limit is not None and length > limit:
-        raise TextTooLong(
-            f"the text is {length} tokens, {loaded.name} reads at most {limit}: "
-            f"shorten it, or read only the first {limit} with truncate=True (--truncate)"
-        )
-    return loaded.inputs(encoding), read_tokens(text, encoding, loaded.tokenizer)
-
-
-def _check_text(text: str) -> None:
-    if not text.strip():
-        raise EyelineError("the text is empty: give at least one word")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise EyelineError(
-            f"the text is not valid Unicode: character {error.start} is {text[error.start]!r}"
-        ) from None
-
-
-def _check_layers(loaded: LoadedModel, layers: Collection[int]) -> None:
-    if isinstance(layers, int):
-        raise TypeError(f"layers is a collection of layer numbers: write layers=[{layers}]")
-    if not layers:
-        raise EyelineError("layers=[] keeps nothing: name at least one layer, or None for all")
-    count = loaded.num_layers
-    unknown = [n for n in layers if n < 0 or (count is not None and n >= count)]
-    if unknown:
-        known = "layers count from 0" if count is None else f"layers are 0 to {count - 1}"
-        raise EyelineError(f"{loaded.name} has no layer {unknown[0]}: its {known}")
-
-
-def _target_ids(loaded: LoadedModel, inputs: dict[str, Any], target: str | None) -> list[int]:
-    limit = loaded.limit
-    if target is None:
-        most = _TARGET_LIMIT if limit is None else min(_TARGET_LIMIT, limit - 1)
-        ids = loaded.write(inputs, most)
-    else:
-        _check_text(target)
-        ids = loaded.target_ids(target)
-    if len(ids) > 1 and ids[-1] in loaded.end_ids:
-        ids = ids[:-1]
-    if limit is not None and len(ids) > limit:
-        raise TextTooLong(
-            f"the target is {len(ids)} tokens, {loaded.name} reads at most {limit}: shorten it"
-        )
-    return ids
-
-
-def _predictions(
-    loaded: LoadedModel, said: torch.Tensor, tokens: Sequence[Token]
-) -> list[Prediction]:
-    if loaded.family == "encoder":
-        return [embedding_of(said)]
-    return predict(said, tokens, loaded.tokenizer, masked=loaded.family == "masked")

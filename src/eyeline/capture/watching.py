@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -84,7 +85,8 @@ def watch(
             stack.enter_context(own.listening(module))
         handles = [torch_mha.listen(module) for module in modules]
         # what the recorder does is for us alone: no part of a compiled graph
-        begin, end = (torch.compiler.disable(f) for f in (recorder.begin, recorder.end))
+        begin: Any = torch.compiler.disable(recorder.begin)
+        end: Any = torch.compiler.disable(recorder.end)
         handles.append(model.register_forward_pre_hook(begin))
         handles.append(model.register_forward_hook(end, always_call=True))
         for handle in handles:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from eyeline.models._config import ConfigError, Unsupported
-from eyeline.models.families import FAMILIES, family_of, network_class, read_config
+from eyeline.models.families import FAMILIES, network_class, read_config
 from eyeline.models.gpt2 import GPT2Config
 
 GPT2 = {"model_type": "gpt2", "n_layer": 2, "n_embd": 32, "n_head": 4}
@@ -73,57 +73,7 @@ def test_numbers_of_tokens():
     assert (config.eos_token_id, config.pad_token_id, config.bos_token_id) == ((7, 8), None, 3)
 
 
-@pytest.mark.parametrize(
-    ("rope", "said"),
-    [
-        ({"rope_type": "linear"}, "factor"),
-        ({"rope_type": "linear", "factor": -1}, "positive"),
-        ({"rope_type": "linear", "factor": "2"}, "positive"),
-        ({"rope_type": "llama3", "factor": 2.0}, "low_freq_factor"),
-        ({"rope_type": "longrope", "short_factor": 3, "long_factor": [1.0]}, "list of numbers"),
-        ({"rope_type": "default", "rope_theta": 0}, "positive"),
-        ({"rope_type": "yarn", "original_max_position_embeddings": "long"}, "a length"),
-        ([1], "an object"),
-    ],
-)
-def test_wrong_rotary_positions(rope, said):
-    with pytest.raises(ConfigError, match=said):
-        read_config({"model_type": "llama", "rope_parameters": rope}, ())
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"rope_parameters": {"rope_type": "proportional"}},
-        {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}},
-    ],
-)
-def test_unknown_rotary_positions(change):
-    with pytest.raises(Unsupported):
-        read_config({"model_type": "llama"} | change, ())
-
-
 @pytest.mark.parametrize("kind", ["gated-gelu-new", "un-gelu", 3, ""])
 def test_wrong_feed_forward(kind):
     with pytest.raises((ConfigError, Unsupported)):
         read_config({"model_type": "t5", "feed_forward_proj": kind}, ())
-
-
-@pytest.mark.parametrize(
-    ("content", "family"),
-    [
-        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "masked"),
-        ({"model_type": "bert", "architectures": ["BertModel"]}, "encoder"),
-        (
-            {"model_type": "bert", "architectures": ["BertLMHeadModel"], "is_decoder": True},
-            "causal",
-        ),
-        ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "causal"),
-        ({"model_type": "gpt2", "architectures": ["GPT2Model"]}, "encoder"),
-        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "causal"),
-        ({"model_type": "t5"}, "seq2seq"),
-        ({"model_type": "eyeline-transformer"}, "seq2seq"),
-    ],
-)
-def test_what_a_model_says(content, family):
-    assert family_of(read_config(content, ()), content) == family

@@ -85,7 +85,7 @@ def test_greedy_stops(pair):
 def test_beams(pair, num_beams, length_penalty, stops):
     how = {"num_beams": num_beams, "length_penalty": length_penalty, "do_sample": False}
     stop = tuple(range(3, 3 + stops))
-    for seed in range(4):
+    for seed in range(2):
         found, expected = both(pair, twin.tokens(seed, 1, 5), 9, stop=stop, **how)
         assert found == expected, seed
 

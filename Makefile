@@ -61,6 +61,7 @@ bench: init
 	$(BIN)/python -m bench.watch
 	$(BIN)/python -m bench.attention
 	$(BIN)/python -m bench.growth
+	$(BIN)/python -m bench.models
 
 pictures: init
 	$(BIN)/python -m bench.screenshots

@@ -9,7 +9,8 @@ import torch
 
 import eyeline
 from bench._measure import compare, extra_memory, interleaved, peak_growth, write_json
-from eyeline.readings import load
+from eyeline.capture.loading import load_huggingface
+from eyeline.models import resolve
 
 EVERYTHING = eyeline.Measure(top_k=8, entropy=True, received=True, pooled=256)
 LENGTHS = {"minilm": 512, "smollm2": 2048}
@@ -56,7 +57,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     if options.memory:
         name, length, case = options.memory.split(":")
-        network = load(name).network
+        network = load_huggingface(resolve(name), name).network
         cases(network, int(length))["blind"]()  # from here on no weights are read from the disk
         cases(network, 64)[case]()
         return print(peak_growth(cases(network, int(length))[case]))
@@ -65,7 +66,10 @@ def main() -> None:
     for name in options.models.split(","):
         length = LENGTHS[name]
         table = compare(
-            interleaved(cases(load(name).network, length), options.rounds), "output_attentions"
+            interleaved(
+                cases(load_huggingface(resolve(name), name).network, length), options.rounds
+            ),
+            "output_attentions",
         )
         memory = {case: extra_memory("bench.watch", f"{name}:{length}:{case}") for case in table}
         # the blind run's memory is the model's own; what looking adds comes on top of it

@@ -1,7 +1,8 @@
 """Tiny models with fixed random weights, as Hugging Face folders.
 
 `folder("gpt2")` holds config.json, model.safetensors and tokenizer.json; `loaded("gpt2")` is that
-folder opened. Both are made once per process and are gone with it.
+folder opened by transformers, `opened("gpt2")` as `eyeline.load` does it. All are made once per
+process and are gone with it.
 """
 
 import atexit
@@ -16,7 +17,7 @@ import torch
 import transformers as hf
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from eyeline.capture.loading import LoadedModel, load_huggingface
+from eyeline.capture.loading import LoadedModel, load_huggingface, open_model
 
 TEXT = "The animal didn't cross the street because it was too tired. It slept."
 TARGET = "O animal não atravessou a rua."
@@ -192,7 +193,7 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 """Family → how its network is made, and the kind of its tokenizer."""
 
-PAIRS = ("t5", "bart")
+PAIRS = ("t5", "bart", "our t5", "our transformer")
 ENCODERS = ("bert", "bert-mlm", "albert", "roberta", "distilbert")
 DECODERS = tuple(m for m in MODELS if m not in PAIRS + ENCODERS)
 
@@ -209,8 +210,42 @@ def folder(family: str) -> Path:
 
 @cache
 def loaded(family: str) -> LoadedModel:
-    """The family's folder, opened."""
+    """The family's folder, opened by transformers."""
     return load_huggingface(folder(family), family)
+
+
+@cache
+def opened(family: str) -> LoadedModel:
+    """The family's folder as `eyeline.load` opens it: on eyeline's own network if it has one."""
+    return open_model(folder(family), family)
+
+
+@cache
+def transformer() -> LoadedModel:
+    """The Transformer of 2017, of which transformers knows nothing."""
+    from eyeline.models.own import OwnModel
+    from eyeline.models.tokenizer import TextTokenizer
+    from eyeline.models.transformer import Transformer, TransformerConfig
+
+    config = TransformerConfig(
+        vocab_size=VOCAB, embed_dim=32, num_layers=2, num_heads=4, hidden_dim=40
+    )
+    made = with_fixed_weights(lambda: Transformer(config))
+    roles = {"pad": "<pad>", "bos": "<s>", "eos": "</s>"}
+    text = TextTokenizer(tokenizer("bytes").backend_tokenizer, roles)
+    OwnModel("transformer", made, text, "seq2seq", "here").save(_root() / "transformer")
+    return open_model(_root() / "transformer", "transformer")
+
+
+OWN = ("bert", "bert-mlm", "gpt2", "llama", "t5")
+"""The families that eyeline has networks of its own for."""
+
+
+def named(name: str) -> LoadedModel:
+    """`"our bert"` on eyeline's own network, `"bert"` on transformers'."""
+    if name == "our transformer":
+        return transformer()
+    return opened(name.removeprefix("our ")) if name.startswith("our ") else loaded(name)
 
 
 def network(family: str) -> Any:

@@ -84,7 +84,7 @@ def test_steps(eyeline, family):
 
 
 def test_json_is_the_api(eyeline):
-    reading = read(tiny.TEXT, tiny.loaded("bert-mlm"))
+    reading = read(tiny.TEXT, tiny.opened("bert-mlm"))
     model = tiny.folder("bert-mlm")
 
     def data(*arguments):
@@ -265,5 +265,36 @@ def test_ctrl_c_in_the_middle_of_an_import(module, tmp_path):
     interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)\n"
     (tmp_path / f"{module}.py").write_text(interrupt)
     path = os.pathsep.join([str(tmp_path), SOURCE])
-    code, out, err = process(*look_of("bert"), PYTHONPATH=path)
+    family = "roberta" if module == "transformers" else "bert"  # which eyeline has itself
+    code, out, err = process(*look_of(family), PYTHONPATH=path)
     assert code == 130 and out == "" and "Traceback" not in err
+
+
+def test_compare(eyeline):
+    pair = f"{tiny.folder('bert')},{tiny.folder('gpt2')}"
+    code, out, err = eyeline("compare", tiny.TEXT, "--models", pair, "--token", "cross")
+    assert (code, err) == (0, "")
+    assert "never ahead" in out and "front and behind" in out
+    code, out, _ = eyeline("compare", tiny.TEXT, "--models", pair, "--json", "-t", "cross")
+    made = json.loads(out, parse_constant=pytest.fail)
+    both, back = made["models"]
+    assert made["text"] == tiny.TEXT and (both["kind"], back["kind"]) == ("encoder", "decoder")
+    assert all(all(row) for row in both["may"]) and back["may"][0] == [True] + [False] * (
+        len(back["tokens"]) - 1
+    )
+    assert both["look"]["query"]["label"] == "cross"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--models", ","), "name at least one model"),
+        (("--models", "{bert},{gpt2}", "--token", "zebra"), "bert: the text has no token"),
+        (("--models", "{bert}", "--kind", "cross"), "no cross attention"),
+        (("--models", "no-such-model"), "no model"),
+    ],
+)
+def test_compare_says_what_is_wrong(eyeline, options, said):
+    names = {name: tiny.folder(name) for name in ("bert", "gpt2")}
+    code, out, err = eyeline("compare", tiny.TEXT, *(o.format(**names) for o in options))
+    assert (code, out) == (2, "") and said in err and err.count("\n") == 1

@@ -13,12 +13,28 @@ import eyeline.impl
 
 HEAVY = ["torch", "transformers", "starlette", "triton", "huggingface_hub", "uvicorn", "matplotlib"]
 CORE = ["eyeline", "eyeline.masks", "eyeline.biases", "eyeline.functional", "eyeline.maps"]
+CORE += ["eyeline.nn", "eyeline.models"]
 
 
 def test_importing_loads_nothing_heavy():
     code = f"import sys, eyeline; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_catalogue_loads_nothing_heavy():
+    code = f"import sys, eyeline.models; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["eyeline", "eyeline.models"])
+def test_every_listed_name_is_there(name):
+    module = importlib.import_module(name)
+    assert set(module.__all__) <= set(dir(module))
+    assert all(getattr(module, one) is not None for one in module.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
 
 
 def public(module):

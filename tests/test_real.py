@@ -7,8 +7,10 @@ import torch
 
 from eyeline import models
 from eyeline._errors import EyelineError
-from eyeline.capture.loading import LoadedModel
+from eyeline.capture.loading import LoadedModel, load_huggingface
 from eyeline.heads import HeadReport
+from eyeline.models import resolve
+from eyeline.models.generation import generate
 from eyeline.readings import Reading, load, read
 
 pytestmark = pytest.mark.real
@@ -23,6 +25,12 @@ def model(name: str) -> LoadedModel:
     except EyelineError as error:
         pytest.skip(f"{name} cannot be had: {error}")
     return load(name)
+
+
+@cache
+def theirs_of(name: str) -> LoadedModel:
+    """The same on transformers' network."""
+    return load_huggingface(resolve(name), name)
 
 
 def weight(reading: Reading, layer: int, head: int, query: str, key: str) -> float:
@@ -61,8 +69,35 @@ class TestMiniLM:
                 assert check.max_delta <= 1e-5, (layer, head, check.by_stage)
                 assert check.taken_from_model == ()
 
+    def test_hidden_states_equal_transformers(self):
+        ours, theirs = model("minilm"), theirs_of("minilm")
+        for text in (TIRED, "word", "it was tired " * 60):
+            found, expected = (m.run(m.inputs(m.encode(text))) for m in (ours, theirs))
+            assert (found - expected).abs().max() <= 1e-5
+
 
 class TestSmolLM2:
+    def test_logits_equal_transformers(self):
+        ours, theirs = model("smollm2"), theirs_of("smollm2")
+        for text in (TIRED, "word", "def f(x):\n    return x" * 30):
+            found, expected = (m.run(m.inputs(m.encode(text))) for m in (ours, theirs))
+            assert (found - expected).abs().max() <= 1e-3
+
+    @pytest.mark.parametrize("prompt", ["The capital of France is", TIRED, "Once upon a time"])
+    def test_a_hundred_greedy_tokens_are_the_same(self, prompt):
+        ours, theirs = model("smollm2"), theirs_of("smollm2")
+        tokens = ours.encode(prompt).ids
+        (found,) = generate(ours.network, [tokens], 100)
+        expected = theirs.network.generate(
+            torch.tensor([tokens]),
+            attention_mask=torch.ones(1, len(tokens)),
+            max_new_tokens=100,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        assert found == expected[0, len(tokens) :].tolist()
+
     def test_it_looks_at_the_animal(self):
         reading = read(TIRED, model("smollm2"))
         assert weight(reading, 13, 8, "it", "animal") == pytest.approx(0.75, abs=0.005)

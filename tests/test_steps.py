@@ -31,10 +31,13 @@ EXTRA = {
 
 def reading_of(family: str) -> Reading:
     target = tiny.TARGET if family in tiny.PAIRS else None
-    return read(tiny.TEXT, tiny.loaded(family), target=target)
+    return read(tiny.TEXT, tiny.named(family), target=target)
 
 
-@pytest.mark.parametrize("family", tiny.MODELS)
+OURS = [f"our {family}" for family in (*tiny.OWN, "transformer")]
+
+
+@pytest.mark.parametrize("family", [*tiny.MODELS, *OURS])
 def test_steps_equal_the_model_in_every_head(family):
     reading = reading_of(family)
     for kind in reading.kinds:
@@ -47,8 +50,8 @@ def test_steps_equal_the_model_in_every_head(family):
                 assert check.ok and check.max_relative <= 1e-5, check.relative_by_stage
                 assert check.relative_by_stage.keys() == check.by_stage.keys()
                 assert check.taken_from_model == ()
-                expected = ALWAYS | EXTRA.get(family, set())
-                if family == "t5" and kind != "cross":
+                expected = ALWAYS | EXTRA.get(family.removeprefix("our "), set())
+                if family in ("t5", "our t5") and kind != "cross":
                     expected = expected | {"bias"}
                 assert {s.name for s in steps.stages} == expected
                 assert {"value", "weights", "weighted_sum", "concat", "output"} <= set(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from eyeline import biases as biases
     from eyeline import masks as masks
+    from eyeline import models as models
+    from eyeline import nn as nn
     from eyeline._errors import EyelineError as EyelineError
     from eyeline.capture import watch as watch
     from eyeline.functional import attention as attention
@@ -30,7 +32,7 @@ _HOME = {
     "read": "eyeline.readings",
     "watch": "eyeline.capture",
 }
-_MODULES = ("biases", "masks")
+_MODULES = ("biases", "masks", "models", "nn")
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "AttentionMap",
@@ -41,6 +43,8 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "biases",
     "load",
     "masks",
+    "models",
+    "nn",
     "observe",
     "read",
     "watch",

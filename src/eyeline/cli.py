@@ -1,4 +1,4 @@
-"""The command line: `eyeline look`, `steps`, `heads`, `models`."""
+"""The command line: `eyeline look`, `steps`, `heads`, `compare`, `models`."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from eyeline.looks import Look
     from eyeline.readings import Reading
 
 __all__ = ["app", "main"]
@@ -32,7 +33,9 @@ TextArgument = Annotated[str, typer.Argument(help="The text; '-' reads it from s
 ModelOption = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="minilm, smollm2, a folder in Hugging Face layout, or a Hub id."
+        "--model",
+        "-m",
+        help="minilm, smollm2, a folder, a .safetensors or .gguf file, or a Hub id.",
     ),
 ]
 TokenOption = Annotated[
@@ -133,6 +136,43 @@ def heads(
     return terminal.show(terminal.render_heads(reading, reports))
 
 
+@app.command()
+def compare(
+    text: TextArgument,
+    models: Annotated[
+        str, typer.Option("--models", "-m", help="Two or more models, with commas between.")
+    ] = "minilm,smollm2",
+    token: TokenOption = None,
+    kind: KindOption = None,
+    truncate: TruncateOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Who may look where, and who does? One text in several models, side by side."""
+    from eyeline._errors import EyelineError
+    from eyeline.view import terminal
+    from eyeline.view.compare import render_compare
+
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    if not names:
+        raise EyelineError("name at least one model: --models minilm,smollm2")
+    text = sys.stdin.read() if text == "-" else text
+    readings, sights, looks = [], [], []
+    for name in names:
+        reading = _read(text, name, None, None, truncate)
+        try:
+            sights.append(reading.sight(kind))
+            looks += [] if token is None else [reading.look(token, kind=kind)]
+        except EyelineError as error:
+            raise EyelineError(f"{name}: {error}") from None
+        readings.append(reading)
+    if as_json:
+        chosen = looks or [None] * len(sights)
+        shown = zip(readings, sights, chosen, strict=True)
+        parts = [_about(r) | s.to_dict() | _look(one) for r, s, one in shown]
+        return typer.echo(_json({"text": readings[0].text, "models": parts}))
+    return terminal.show(render_compare(readings, sights, looks or None))
+
+
 @models_app.command("list")
 def models_list(as_json: JsonOption = False) -> None:
     """The models known by name: what each is for, and whether it is here."""
@@ -220,16 +260,22 @@ def _require_text(text: str) -> None:
         raise EyelineError("the text is empty: give at least one word")
 
 
+def _look(look: "Look | None") -> dict[str, Any]:
+    return {} if look is None else {"look": look.to_dict()}
+
+
 def _print_json(reading: "Reading", data: dict[str, Any]) -> None:
-    about = {
-        "text": reading.text,
+    typer.echo(_json({"text": reading.text} | _about(reading) | data))
+
+
+def _about(reading: "Reading") -> dict[str, Any]:
+    return {
         "model": reading.model,
         "source": reading.source,
         "tokens": [t.label for t in reading.tokens],
         "target_tokens": [t.label for t in reading.target_tokens],
         "predictions": [p.to_dict() for p in reading.predictions if p.kind != "embedding"],
     }
-    typer.echo(_json(about | data))
 
 
 def _json(data: Any) -> str:

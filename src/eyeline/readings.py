@@ -10,8 +10,16 @@ import torch
 
 from eyeline import _map_files
 from eyeline._errors import EyelineError
+from eyeline._reading_inputs import (
+    TextTooLong,
+    check_layers,
+    check_text,
+    encode,
+    predictions_of,
+    target_ids,
+)
 from eyeline.capture import watch
-from eyeline.capture.loading import LoadedModel, load_huggingface
+from eyeline.capture.loading import LoadedModel, open_model
 from eyeline.capture.projections import find_projections, listen
 from eyeline.capture.recording import Maps
 from eyeline.heads import HeadReport, census
@@ -21,29 +29,45 @@ from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
 from eyeline.models._progress import Progress
-from eyeline.predictions import Prediction, embedding_of, predict
+from eyeline.predictions import Prediction
+from eyeline.sight import Sight, make_sight
 from eyeline.steps import Steps, make_steps
-from eyeline.tokens import Token, find_token, ids_to_tokens, read_tokens
+from eyeline.tokens import Token, find_token, ids_to_tokens
 
 __all__ = ["Reading", "TextTooLong", "load", "read"]
 
 _DEFAULT_MODEL = "minilm"
-_TARGET_LIMIT = 40
-"""Tokens that an encoder-decoder writes when no target is given."""
 
 
-class TextTooLong(EyelineError):
-    """The text has more tokens than the model can read at once."""
+def load(
+    model: str | Path,
+    progress: Progress | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> LoadedModel:
+    """Open a model: network, tokenizer, and where they came from.
 
-
-def load(model: str, progress: Progress | None = None) -> LoadedModel:
-    """Open a model: a name of the catalogue, a folder, or an id on the Hub.
+    BERT, GPT-2, T5, Llama and the Transformer of 2017 run on eyeline's own networks; any other
+    architecture opens through transformers, if that is installed.
 
     Args:
-        model: "minilm", "smollm2", a folder in Hugging Face layout, or `organisation/name`.
+        model: A name of the catalogue ("minilm", "smollm2"), a folder in Hugging Face layout, a
+            .safetensors file with what belongs to it beside it, a .gguf file, or
+            `organisation/name` on the Hub.
         progress: Called as `(stage, done, total)` while something is fetched.
+        dtype: What the weights become; float32 shows what a checkpoint's numbers really give.
+        device: Where they go.
+
+    Raises:
+        ModelNotFound: There is no such model.
+        CheckpointError: Its files are missing, damaged, dangerous, or do not fit each other.
+
+    Example:
+        >>> model = eyeline.load("smollm2")                                     # doctest: +SKIP
+        >>> model.generate("The capital of France is", max_new_tokens=20)       # doctest: +SKIP
     """
-    return load_huggingface(resolve(model, progress), model)
+    return open_model(resolve(str(model), progress), str(model), dtype=dtype, device=device)
 
 
 def read(
@@ -76,21 +100,21 @@ def read(
     if keep not in ("vectors", "inputs"):
         raise ValueError(f"keep={keep!r}: a reading keeps its 'vectors' or its 'inputs'")
     loaded = load(model) if isinstance(model, str) else model
-    _check_text(text)
+    check_text(text)
     if layers is not None:
-        _check_layers(loaded, layers)
-    inputs, tokens = _encode(loaded, text, truncate)
+        check_layers(loaded, layers)
+    inputs, tokens = encode(loaded, text, truncate)
     target_tokens: list[Token] = []
     if loaded.family == "seq2seq":
-        inputs["decoder_input_ids"] = _target_ids(loaded, inputs, target)
-        target_tokens = ids_to_tokens(inputs["decoder_input_ids"][0].tolist(), loaded.tokenizer)
+        ids = target_ids(loaded, inputs, target)
+        inputs = loaded.with_target(inputs, ids)
+        target_tokens = ids_to_tokens(ids, loaded.tokenizer)
     elif target is not None:
         raise EyelineError(f"{loaded.name} is no encoder-decoder: it reads a text without a target")
-    extra = {"use_cache": False} if loaded.family in ("causal", "seq2seq") else {}
     with torch.no_grad(), watch(loaded.network, layers=layers, keep=keep) as maps:
-        result = loaded.network(**inputs, **extra)
-    predictions = _predictions(loaded, result, target_tokens or tokens)
-    return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs | extra)
+        said = loaded.run(inputs)
+    predictions = predictions_of(loaded, said, target_tokens or tokens)
+    return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs)
 
 
 class Reading:
@@ -228,6 +252,15 @@ class Reading:
         tokens = self.key_tokens(kind)
         return [r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens)]
 
+    def sight(self, kind: str | None = None) -> Sight:
+        """Who may look where, and who does, over all layers and heads.
+
+        Args:
+            kind: "encoder", "decoder" or "cross"; default: the kind that reads the text.
+        """
+        kind = self.default_kind if kind is None else kind
+        return make_sight(self.maps(kind), kind, self.query_tokens(kind), self.key_tokens(kind))
+
     def save(self, path: str | Path) -> None:
         """Write the reading (text, tokens, maps, predictions; not the model) to safetensors."""
         maps = {
@@ -306,7 +339,7 @@ class Reading:
             if parts is not None:
                 attention = network.get_submodule(module)
                 seen = stack.enter_context(listen(parts, attention, int(call or 0)))
-            network(**self._inputs)
+            self._loaded.run(self._inputs)
         record = maps.records[name]
         return {
             "projections": parts,
@@ -314,77 +347,3 @@ class Reading:
             "output": record.output,
             "map": record.map,
         }
-
-
-def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, Any], list[Token]]:
-    limit = loaded.limit
-    encoding = loaded.tokenizer(
-        text,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
-        truncation=truncate and limit is not None,
-        max_length=limit if truncate else None,
-        verbose=False,
-    )
-    length = len(encoding["input_ids"])
-    if length == 0:
-        raise EyelineError(f"{loaded.name} finds no token in this text: give at least one word")
-    if limit is not None and length > limit:
-        raise TextTooLong(
-            f"the text is {length} tokens, {loaded.name} reads at most {limit}: "
-            f"shorten it, or read only the first {limit} with truncate=True (--truncate)"
-        )
-    tokens = read_tokens(text, encoding, loaded.tokenizer)
-    names = ("input_ids", "attention_mask", "token_type_ids")
-    inputs = {n: torch.tensor([encoding[n]]) for n in names if n in encoding}
-    return inputs, tokens
-
-
-def _check_text(text: str) -> None:
-    if not text.strip():
-        raise EyelineError("the text is empty: give at least one word")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise EyelineError(
-            f"the text is not valid Unicode: character {error.start} is {text[error.start]!r}"
-        ) from None
-
-
-def _check_layers(loaded: LoadedModel, layers: Collection[int]) -> None:
-    if isinstance(layers, int):
-        raise TypeError(f"layers is a collection of layer numbers: write layers=[{layers}]")
-    if not layers:
-        raise EyelineError("layers=[] keeps nothing: name at least one layer, or None for all")
-    count = loaded.num_layers
-    unknown = [n for n in layers if n < 0 or (count is not None and n >= count)]
-    if unknown:
-        known = "layers count from 0" if count is None else f"layers are 0 to {count - 1}"
-        raise EyelineError(f"{loaded.name} has no layer {unknown[0]}: its {known}")
-
-
-def _target_ids(loaded: LoadedModel, inputs: dict[str, Any], target: str | None) -> torch.Tensor:
-    limit, end = loaded.limit, loaded.config.eos_token_id
-    if target is None:
-        network: Any = loaded.network
-        most = _TARGET_LIMIT if limit is None else min(_TARGET_LIMIT, limit - 1)
-        with torch.no_grad():
-            made = network.generate(**inputs, max_new_tokens=most, do_sample=False, num_beams=1)
-        ids = made[0].tolist()
-    else:
-        _check_text(target)
-        start = loaded.config.decoder_start_token_id
-        ids = [start, *loaded.tokenizer(text_target=target, verbose=False)["input_ids"]]
-    if len(ids) > 1 and ids[-1] == end:
-        ids = ids[:-1]
-    if limit is not None and len(ids) > limit:
-        raise TextTooLong(
-            f"the target is {len(ids)} tokens, {loaded.name} reads at most {limit}: shorten it"
-        )
-    return torch.tensor([ids])
-
-
-def _predictions(loaded: LoadedModel, result: Any, tokens: Sequence[Token]) -> list[Prediction]:
-    if loaded.family == "encoder":
-        return [embedding_of(result.last_hidden_state[0])]
-    return predict(result.logits[0], tokens, loaded.tokenizer, masked=loaded.family == "masked")

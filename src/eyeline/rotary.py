@@ -31,10 +31,14 @@ def apply_rotary(
     width = cos.shape[-1]
     if width > x.shape[-1] or width % 2:
         raise ValueError(f"rotary_dim must be even and at most head_dim {x.shape[-1]}, got {width}")
-    turned, rest = x[..., :width], x[..., width:]
+    if width < x.shape[-1]:
+        turned = apply_rotary(x[..., :width], cos, sin, interleaved=interleaved)
+        return torch.cat([turned, x[..., width:]], -1)
     if interleaved:
-        partner = torch.stack([-turned[..., 1::2], turned[..., ::2]], -1).flatten(-2)
-    else:
-        first, second = turned.chunk(2, -1)
-        partner = torch.cat([-second, first], -1)
-    return torch.cat([turned * cos + partner * sin, rest], -1)
+        partner = torch.stack([-x[..., 1::2], x[..., ::2]], -1).flatten(-2)
+        return x * cos + partner * sin
+    half = width // 2
+    turned = x * cos  # the partners are added in place, half by half: no copy of x is made
+    turned[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+    turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    return turned

@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import safetensors.torch
 import torch
 
 import _tiny_models as tiny
-from eyeline._errors import CheckpointError
-from eyeline.capture.loading import load_huggingface
+import eyeline
+from eyeline._errors import CheckpointError, EyelineError
+from eyeline.capture.loading import HuggingFaceModel, load_huggingface, open_model
+from eyeline.models.own import OwnModel
 
 
 @pytest.fixture
@@ -128,3 +132,84 @@ def test_pickles_are_never_opened(copy):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError):
         load_huggingface(folder, "pickle")
+
+
+@pytest.mark.parametrize("family", tiny.MODELS)
+def test_whose_network_it_is(family):
+    kind = OwnModel if family in tiny.OWN else HuggingFaceModel
+    assert type(tiny.opened(family)) is kind
+    assert ("eyeline" if kind is OwnModel else "transformers") in str(tiny.opened(family))
+
+
+@pytest.mark.parametrize("family", tiny.OWN)
+def test_our_own_families_need_no_transformers(family):
+    """Neither to open nor to read, look and write."""
+    target = "'it'" if family == "t5" else None
+    code = f"""
+import sys
+import eyeline
+model = eyeline.load({str(tiny.folder(family))!r})
+reading = eyeline.read({tiny.TEXT!r}, model, target={target})
+kind = reading.kinds[-1]
+print(reading.look(1, kind=kind).sentence(), reading.steps(0, 0, 1, kind=kind).verify())
+if model.family in ("causal", "seq2seq"):
+    model.generate("The animal", 3)
+assert not {{"transformers", "huggingface_hub"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and ": rounding" in done.stdout, done.stderr
+
+
+def test_without_transformers_the_error_says_what_there_is(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(EyelineError) as error:
+        open_model(tiny.folder("mistral"), "mistral")
+    message = str(error.value)
+    assert "the architecture 'mistral'" in message and "bert, eyeline-transformer, gpt2" in message
+    assert "pip install 'eyeline[hf]'" in message and "eyeline.watch takes any model" in message
+
+
+def test_a_file_of_another_architecture_needs_its_folder():
+    with pytest.raises(CheckpointError, match=r"'mistral'.*give the folder: transformers may"):
+        open_model(tiny.folder("mistral") / "model.safetensors", "file")
+
+
+def test_a_sentencepiece_tokenizer_is_transformers_to_convert(copy, monkeypatch):
+    folder = copy("t5")
+    (folder / "tokenizer.json").unlink()
+    (folder / "spiece.model").write_bytes(b"no model")
+    with pytest.raises(CheckpointError, match="sentencepiece tokenizer"):
+        open_model(folder, "t5")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(EyelineError, match=r"converting it needs transformers"):
+        open_model(folder, "t5")
+
+
+def test_malformed_weights_never_reach_transformers(copy):
+    folder = copy("mistral")
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match="safetensors"):
+        open_model(folder, "mistral")
+
+
+@pytest.mark.parametrize("family", ["mistral", "bart"])
+def test_transformers_models_write_too(family):
+    model = tiny.opened(family)
+    assert model.generate("The animal", 6) == model.generate("The animal", 6)
+    how = {"temperature": 5.0, "top_k": 50, "top_p": 0.99}
+    drawn = model.generate("The animal", 6, seed=1, **how)
+    assert drawn == model.generate("The animal", 6, seed=1, **how)
+    assert drawn != model.generate("The animal", 6, seed=2, **how)
+    assert isinstance(model.generate("The animal", 6, num_beams=2), str)
+    with pytest.raises(EyelineError, match=r"use generate\(\)"):
+        model.stream("The animal")
+    with pytest.raises(EyelineError, match="no head for it"):
+        tiny.opened("roberta").generate("The animal")
+
+
+def test_load_takes_dtype_and_path():
+    model = eyeline.load(tiny.folder("llama"), dtype=torch.bfloat16)
+    assert {p.dtype for p in model.network.parameters()} == {torch.bfloat16}
+    theirs = eyeline.load(tiny.folder("mistral"), dtype=torch.bfloat16)
+    assert {p.dtype for p in theirs.network.parameters()} == {torch.bfloat16}
+    assert theirs.network.training is False

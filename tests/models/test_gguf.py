@@ -119,7 +119,7 @@ def test_weights_that_are_not_finite_get_a_warning(tmp_path, write_tiny_llama, t
         writer.tensors[0]["output_norm.weight"].tensor = weights
 
     write_tiny_llama(tmp_path / "n.gguf", spoil)
-    with pytest.warns(UserWarning, match="output_norm"):
+    with pytest.warns(UserWarning, match="model.norm.weight"):
         convert(tmp_path / "n.gguf", tmp_path / "n")
 
 
@@ -144,3 +144,67 @@ def test_without_the_gguf_package_the_error_says_what_to_install(tmp_path, tiny_
     monkeypatch.setitem(__import__("sys").modules, "gguf.quants", None)
     with pytest.raises(EyelineError, match=r"eyeline\[hf\]"):
         convert(tiny_llama, tmp_path / "x")
+
+
+@pytest.mark.parametrize("kind", sorted(_gguf_header.BLOCKS))
+def test_every_number_type_is_expanded_as_the_package_does(kind):
+    """Any bytes will do, also those of a scale that is NaN."""
+    from gguf import quants
+    from gguf.constants import GGMLQuantizationType
+
+    from eyeline.models.gguf import _expand
+
+    size, length = _gguf_header.BLOCKS[kind]
+    type_id = next(i for i, t in _gguf_header._TYPES.items() if t[0] == kind)
+    rows, blocks = 70, 2**13 // size
+    raw = np.random.default_rng(1).integers(0, 256, rows * blocks * length, dtype=np.uint8)
+    shape = (rows, blocks * size)
+    info = _gguf_header.TensorInfo("t", shape, type_id, kind, 0, raw.size)
+    with np.errstate(all="ignore"):
+        expected = quants.dequantize(raw.reshape(rows, -1), GGMLQuantizationType[kind])
+        found = _expand(quants, raw, info).reshape(shape)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_opened_as_it_is(tiny_llama, tiny_weights, converted):
+    from eyeline.models.opening import open_own
+
+    model, folder = open_own(tiny_llama, "file"), open_own(converted.folder, "folder")
+    for one, other in zip(model.network.parameters(), folder.network.parameters(), strict=True):
+        np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
+    assert model.config == folder.config and model.family == "causal"
+    assert model.encode("in  12").ids == folder.encode("in  12").ids
+    assert model.tokenizer.roles == folder.tokenizer.roles
+    assert model.generate("in", 5) == folder.generate("in", 5)
+
+
+def test_llama_3_writes_its_rotary_positions_as_factors(tmp_path, write_tiny_llama):
+    factors = np.linspace(1, 8, 8, dtype=np.float32)
+    add = lambda writer: writer.add_tensor("rope_freqs.weight", factors)  # noqa: E731
+    write_tiny_llama(tmp_path / "f.gguf", add)
+    from eyeline.models.opening import open_own
+
+    network = open_own(tmp_path / "f.gguf", "f").network
+    plain = 100_000.0 ** -(np.arange(0, 16, 2, dtype=np.float32) / 16)
+    np.testing.assert_allclose(network.rotary.frequencies().numpy(), plain / factors, rtol=1e-6)
+    with pytest.raises(CheckpointError, match="rope_freqs"):  # config.json has no words for it
+        convert(tmp_path / "f.gguf", tmp_path / "f")
+    for wrong in (np.ones(7, dtype=np.float32), -factors, factors * np.nan):
+        change = lambda writer, w=wrong: writer.add_tensor("rope_freqs.weight", w)  # noqa: E731
+        write_tiny_llama(tmp_path / "w.gguf", change)
+        with pytest.raises(CheckpointError, match="rope_freqs"):
+            open_own(tmp_path / "w.gguf", "w")
+
+
+def test_linear_scaling_is_read(tmp_path, write_tiny_llama):
+    from gguf.constants import RopeScalingType
+
+    def change(writer):
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(4.0)
+
+    write_tiny_llama(tmp_path / "l.gguf", change)
+    folder = convert(tmp_path / "l.gguf", tmp_path / "l").folder
+    rope = json.loads((folder / "config.json").read_text())["rope_parameters"]
+    assert rope == {"rope_type": "linear", "rope_theta": 100_000.0, "factor": 4.0}

@@ -96,6 +96,22 @@ def test_every_tensor_is_the_expanded_one_of_the_file(smollm2):
             np.testing.assert_array_equal(file.get_tensor(name), expected, err_msg=name)
 
 
+def test_our_own_network_opens_the_file_as_it_is(smollm2):
+    import time
+
+    import torch
+
+    from eyeline.models.opening import open_own
+
+    start = time.process_time()  # the machine may be busy with others
+    model = open_own(smollm2.gguf, "file")
+    assert time.process_time() - start <= 4
+    folder = open_own(smollm2.folder, "folder")
+    for one, other in zip(model.network.parameters(), folder.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert model.generate("The capital of France is", 2) == " Paris."
+
+
 def test_it_knows_the_capital_of_france(smollm2):
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(smollm2.folder)

@@ -45,10 +45,25 @@ def test_the_catalogue_goes_before_a_folder_of_that_name(
     assert resolve("./tiny") == folder
 
 
-def test_a_file_is_refused(tmp_path):
+def test_a_file(tmp_path, write_folder):
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    with pytest.raises(CheckpointError, match="a file"):
-        resolve(str(tmp_path / "model.gguf"))
+    assert resolve(str(tmp_path / "model.gguf")) == tmp_path / "model.gguf"
+    weights = write_folder(tmp_path / "model") / "model.safetensors"
+    assert resolve(str(weights)) == weights
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.onnx", "model"])
+def test_a_file_of_another_kind_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"a file that ends in .*a pickle is refused"):
+        resolve(str(tmp_path / name))
+
+
+def test_weights_without_their_configuration_are_refused(tmp_path, write_folder):
+    weights = write_folder(tmp_path / "model") / "model.safetensors"
+    (tmp_path / "model" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no config\.json; put the config\.json .* beside"):
+        resolve(str(weights))
 
 
 def test_a_model_on_the_hub(tmp_path, write_folder, hub):
@@ -108,7 +123,7 @@ def test_offline_the_error_names_the_copy_in_the_catalogue():
         resolve("HuggingFaceTB/SmolLM2-135M-Instruct")
     message = str(caught.value)
     assert "did you mean smollm2?" in message and "no Hub in tests" in message
-    assert "a model is a name of the catalogue, a folder, or" in message
+    assert "a model is a name of the catalogue, a folder, a" in message
 
 
 @pytest.mark.parametrize(

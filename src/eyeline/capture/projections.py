@@ -111,7 +111,7 @@ def listen(projections: Projections, attention: nn.Module, call: int = 0) -> Ite
         calls += 1
         if calls != call:
             return
-        for given in (kwargs.get("position_embeddings"), *args):
+        for given in (kwargs.get("position_embeddings"), kwargs.get("rotary"), *args):
             if isinstance(given, tuple) and len(given) == 2 and given[0] is not None:
                 seen.rotary = (given[0].detach(), given[1].detach())
                 return

@@ -62,13 +62,16 @@ class Slot:
         """Whether `keep` will hold on to query, key and value."""
         return self.wanted.keep == "vectors" or (self.wants_recipe and isinstance(recipe, str))
 
-    def keep(self, seen: AttentionMap, output: Tensor, recipe: Recipe | str) -> AttentionMap:
+    def keep(
+        self, seen: AttentionMap, output: Tensor, recipe: Recipe | str, *, shared: bool = False
+    ) -> AttentionMap:
         """Record what the call gave.
 
         Args:
             seen: Its map.
             output: Its output per head.
             recipe: How query, key and value are made again, or why they must be kept.
+            shared: Maps of successive steps share their keys already.
 
         Returns:
             The map as it was recorded.
@@ -79,11 +82,12 @@ class Slot:
         if wanted.keep == "statistics" and wanted.measure is not None:
             shown, keeps = MeasuredMap(seen, wanted.measure), "statistics"
         elif wanted.keep == "vectors":
-            shown = self.past.share(seen)
+            shown = seen if shared else self.past.share(seen)
         elif isinstance(recipe, Recipe):
             shown, keeps = RecomputedMap(seen, recipe, self.at_hand), "inputs"
         else:
-            shown, keeps = self.past.share(seen), f"{VECTORS}: {recipe}"
+            shown = seen if shared else self.past.share(seen)
+            keeps = f"{VECTORS}: {recipe}"
         kept = output.detach() if wanted.outputs else None
         record = Record(self.name, self.module, self.kind, self.layer, shown, kept, keeps)
         self.page.records[self.name] = record

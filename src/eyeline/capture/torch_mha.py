@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -18,13 +17,16 @@ from eyeline.capture.recipes import Recipe
 from eyeline.capture.recording import measure_for, slots_for
 from eyeline.functional import observe
 from eyeline.masks import Mask
+from eyeline.nn import Watched
+from eyeline.nn._torch_mha import project, who_may_attend
 
 __all__ = ["attention_modules", "listen"]
 
 
 def attention_modules(model: nn.Module) -> list[nn.MultiheadAttention]:
-    """Every `nn.MultiheadAttention` of a model."""
-    return [m for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
+    """Every `nn.MultiheadAttention` of a model that is torch's own and not our drop-in."""
+    found = (m for m in model.modules() if isinstance(m, nn.MultiheadAttention))
+    return [m for m in found if not isinstance(m, Watched)]
 
 
 def listen(module: nn.MultiheadAttention) -> RemovableHandle:
@@ -44,13 +46,16 @@ def _heard(
     call.apply_defaults()
     given = call.arguments
     query, key, value = given["query"], given["key"], given["value"]
-    mask, bias = _masks(module, given)
+    ignored = given["key_padding_mask"]
+    # the hint replaces the mask only where torch goes by it
+    trusted = given["is_causal"] and ignored is None and not given["need_weights"]
+    mask, bias = who_may_attend(module, given["attn_mask"], ignored, trust_causal=trusted)
     slots = slots_for(module, causal=_is_causal(mask), cross=key is not query)
     if not slots:
         return
     if query.is_nested:
         (query, key, value), mask = _unnested(query, key, value)
-    parts = _project(module, query, key, value)
+    parts = project(module, query, key, value)
     output, seen = observe(*parts, attn_mask=mask, bias=bias, measure=measure_for(slots))
     seen = seen.detach()  # a map that is kept must not keep the graph of a training step
     recipe: Recipe | str = ""
@@ -59,80 +64,9 @@ def _heard(
             recipe = "it is being trained, which changes what they were made of"
         else:
             sides = (query, key, value)
-            recipe = Recipe(slots[0].name, module, sides, partial(_project, module, *sides), parts)
+            recipe = Recipe(slots[0].name, module, sides, partial(project, module, *sides), parts)
     for slot in slots:
         slot.keep(seen, output, recipe)
-
-
-def _project(
-    module: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`[batch, num_heads, length, head_dim]` of each, appended keys and values included."""
-    if module.in_proj_weight is not None:
-        weights = module.in_proj_weight.chunk(3)
-    else:
-        weights = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
-    biases = (None,) * 3 if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
-    result = []
-    appended = (None, module.bias_k, module.bias_v)
-    sides = (query, key, value)
-    for side, weight, bias, extra in zip(sides, weights, biases, appended, strict=True):
-        side = _batch_first(module, side)
-        x = torch.nn.functional.linear(side, weight, bias)
-        if extra is not None:  # a learned key and value behind the text's own
-            x = torch.cat([x, extra.to(x.dtype).expand(x.shape[0], 1, -1)], dim=1)
-        x = x.unflatten(-1, (module.num_heads, module.head_dim)).transpose(1, 2)
-        if module.add_zero_attn and result:
-            x = torch.nn.functional.pad(x, (0, 0, 0, 1))
-        result.append(x)
-    return result[0], result[1], result[2]
-
-
-def _batch_first(module: nn.MultiheadAttention, side: Tensor) -> Tensor:
-    if side.dim() == 2:
-        return side[None]
-    return side if module.batch_first else side.transpose(0, 1)
-
-
-def _masks(
-    module: nn.MultiheadAttention, given: dict[str, Any]
-) -> tuple[Mask | None, Float[Tensor, "..."] | None]:
-    """What the module's masks allow, and what they add to the scores."""
-    appended = int(module.bias_k is not None) + int(module.add_zero_attn)
-    rule: Mask | None = None
-    added: Tensor | None = None
-    attn_mask, ignored = given["attn_mask"], given["key_padding_mask"]
-    if attn_mask is not None:
-        # the hint replaces the mask only where torch goes by it
-        trusted = given["is_causal"] and ignored is None and not given["need_weights"]
-        rule, added = (masks.causal(), None) if trusted else _who(module, attn_mask, appended)
-    if ignored is not None:
-        ignored = torch.nn.functional.pad(ignored.reshape(-1, ignored.shape[-1]), (0, appended))
-        if ignored.dtype == torch.bool:
-            real = masks.keys(~ignored)
-            rule = real if rule is None else rule & real
-        else:
-            more = ignored[:, None, None]
-            added = more if added is None else added + more
-    return rule, added
-
-
-def _who(
-    module: nn.MultiheadAttention, attn_mask: Tensor, appended: int
-) -> tuple[Mask | None, Tensor | None]:
-    """An `attn_mask` as a rule, or as what it adds where it holds other numbers than 0 and -inf."""
-    if attn_mask.dim() == 3:  # [batch · num_heads, q_len, kv_len]
-        attn_mask = attn_mask.unflatten(0, (-1, module.num_heads))
-    blocked = attn_mask
-    if attn_mask.is_floating_point():
-        blocked = attn_mask == -torch.inf
-        if bool(((attn_mask != 0) & ~blocked).any()):
-            return None, torch.nn.functional.pad(attn_mask, (0, appended))
-    if attn_mask.dim() == 2 and not appended:
-        future = torch.ones_like(blocked, dtype=torch.bool).triu(1)
-        if torch.equal(blocked, future):
-            return masks.causal(), None
-    return masks.dense(~torch.nn.functional.pad(blocked, (0, appended))), None
 
 
 def _is_causal(mask: Mask | None) -> bool:

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
+import torch
 from torch import nn
 
 from eyeline._errors import EyelineError
-from eyeline.capture import huggingface, torch_mha
+from eyeline.capture import huggingface, own, torch_mha
 from eyeline.capture.keeping import Keep, Wanted
 from eyeline.capture.recording import Recorder, recording
 from eyeline.capture.records import Maps, UnsupportedModel
@@ -27,12 +29,14 @@ def watch(
     """Record the attention of every forward pass that `model` makes in the block.
 
     Hugging Face models that go through `AttentionInterface` run on eyeline's attention meanwhile:
-    same numbers, no n×n weights, no eager fallback. `torch.nn.MultiheadAttention` modules anywhere
-    in a model run their own code, and their maps are made from the same inputs. Afterwards the
-    model is as it was, also when the block raises. Blocks may be nested.
+    same numbers, no n×n weights, no eager fallback. Attention modules of `eyeline.nn` hand their
+    calls over by themselves. `torch.nn.MultiheadAttention` modules anywhere in a model run their
+    own code, and their maps are made from the same inputs. Afterwards the model is as it was, also
+    when the block raises. Blocks may be nested.
 
     Args:
-        model: A Hugging Face model, or any module that contains one or `nn.MultiheadAttention`.
+        model: Any module that contains attention of `eyeline.nn`, a Hugging Face model, or
+            `torch.nn.MultiheadAttention`.
         layers: Numbers of the layers to keep, from 0; None keeps all.
         outputs: Keep each attention's output too, in `maps.records[name].output`.
         keep: What maps are made of. "vectors": queries and keys. "inputs": what each attention
@@ -62,22 +66,29 @@ def watch(
         raise TypeError(f"layers is a collection of layer numbers: write layers=[{layers}]")
     pretrained = huggingface.pretrained_models(model)
     modules = torch_mha.attention_modules(model)
+    ours = own.watched_modules(model)
     reasons = {id(part): huggingface.refusal(part) for part in pretrained}
     willing = [part for part in pretrained if reasons[id(part)] is None]
-    if not willing and not modules:
+    if not willing and not modules and not ours:
         raise UnsupportedModel(
             next((r for r in reasons.values() if r), None)
-            or f"{type(model).__name__} contains neither a Hugging Face model nor "
-            "torch.nn.MultiheadAttention: there is no attention in it that can be watched"
+            or f"{type(model).__name__} contains neither attention of eyeline.nn, nor a Hugging "
+            "Face model, nor torch.nn.MultiheadAttention: there is no attention in it that can be "
+            "watched"
         )
     recorder = Recorder(model, layers, Wanted(outputs, keep, measure))
     with ExitStack() as stack:
         stack.enter_context(recording(recorder))
         for part in willing:
             stack.enter_context(huggingface.installed(part, note_inputs=keep == "inputs"))
+        for module in ours:
+            stack.enter_context(own.listening(module))
         handles = [torch_mha.listen(module) for module in modules]
-        handles.append(model.register_forward_pre_hook(recorder.begin))
-        handles.append(model.register_forward_hook(recorder.end, always_call=True))
+        # what the recorder does is for us alone: no part of a compiled graph
+        begin: Any = torch.compiler.disable(recorder.begin)
+        end: Any = torch.compiler.disable(recorder.end)
+        handles.append(model.register_forward_pre_hook(begin))
+        handles.append(model.register_forward_hook(end, always_call=True))
         for handle in handles:
             stack.callback(handle.remove)
         yield recorder.maps

@@ -22,6 +22,7 @@ MAX_PAIRS = 10_000
 MAX_TENSORS = 20_000
 MAX_STRING = 1 << 20
 MAX_ARRAY = 10_000_000
+MAX_STRINGS = 1_000_000
 MAX_RANK = 4
 MAX_ALIGNMENT = 1 << 16
 
@@ -43,6 +44,9 @@ _TYPES = {
     23: ("IQ4_XS", 256, 136),
     30: ("BF16", 1, 2),
 }
+BLOCKS = {name: (size, length) for name, size, length in _TYPES.values()}
+"""Name of a number type → elements in a block, bytes of a block."""
+
 # type id of a metadata value → struct's letter for it
 _SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -244,11 +248,31 @@ class _Cursor:
         type_id = self.scalar("I", f"element type of {key!r}")
         what = f"length of {key!r}"
         if type_id == _STRING:
-            length = self.count(what, MAX_ARRAY, smallest=8)
-            return [self.string(f"element of {key!r}") for _ in range(length)]
+            return self._strings(key, self.count(what, MAX_STRINGS, smallest=8))
         known = [*_SCALARS, _STRING]
         # An array of arrays is legal in the format, used by no model, and a way to the stack's end.
         self.require(f"element type of {key!r}", type_id, type_id in _SCALARS, known)
         dtype = np.dtype("<" + _SCALARS[type_id])
         length = self.count(what, MAX_ARRAY, smallest=dtype.itemsize)
         return np.frombuffer(self.take(length * dtype.itemsize, what), dtype=dtype)
+
+    def _strings(self, key: str, length: int) -> list[str]:
+        """So many strings, in a loop that a tokenizer's hundred thousand go through quickly."""
+        data, position, end = self._data, self.position, len(self._data)
+        number, found = struct.Struct("<Q"), []
+        for _ in range(length):
+            if end - position < 8:
+                break
+            (size,) = number.unpack_from(data, position)
+            position += 8
+            if size > MAX_STRING or size > end - position:
+                most = min(MAX_STRING, end - position)
+                self.require(f"length of element of {key!r}", size, False, f"at most {most}")
+            try:
+                found.append(str(data[position : position + size], "utf-8"))
+            except UnicodeDecodeError as error:
+                self.require(f"element of {key!r}", error.reason, False, "UTF-8")
+            position += size
+        self.position = position
+        self.require(f"length of {key!r}", length, len(found) == length, f"{len(found)} at most")
+        return found

@@ -1,10 +1,10 @@
 """What a folder in Hugging Face layout must look like before anything of it is loaded."""
 
-import json
 import re
 from pathlib import Path
 
 from eyeline._errors import CheckpointError
+from eyeline.models._json import read_object
 
 # What is fetched of a repository: configuration, weights that hold numbers only, tokenizer.
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
@@ -12,7 +12,6 @@ WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 UNWANTED = ("*/*", "consolidated*")
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_MAX_JSON = 25_000_000
 _SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors")
 
 
@@ -33,15 +32,27 @@ def check_folder(folder: Path) -> Path:
         raise CheckpointError(
             folder, "configuration", "no config.json", fix="give the folder that holds the model"
         )
-    _read_object(folder / "config.json")
-    index = folder / "model.safetensors.index.json"
-    names = _shards(index) if index.is_file() else _weights(folder)
-    for name in names:
-        _check_inside(folder, name)
+    read_object(folder / "config.json")
+    shards(folder)
     return folder
 
 
+def shards(folder: Path) -> list[str]:
+    """The names of the files that hold the weights; each is there, and inside of the folder.
+
+    Raises:
+        CheckpointError: There are none, or one leads out of the folder.
+    """
+    index = folder / "model.safetensors.index.json"
+    names = _in_index(index) if index.is_file() else _weights(folder)
+    for name in names:
+        _check_inside(folder, name)
+    return names
+
+
 def _weights(folder: Path) -> list[str]:
+    if (folder / "model.safetensors").is_file():
+        return ["model.safetensors"]
     names = sorted(path.name for path in folder.glob("*.safetensors"))
     if names:
         return names
@@ -63,23 +74,23 @@ def _weights(folder: Path) -> list[str]:
     )
 
 
-def _shards(index: Path) -> list[str]:
+def _in_index(index: Path) -> list[str]:
     """The names of the shards in an index, each a plain name that exists beside the index."""
-    names = _read_object(index).get("weight_map")
+    names = read_object(index).get("weight_map")
     if not isinstance(names, dict) or not names:
         raise CheckpointError(index, "weight_map", "no table of names", fix="fetch the model again")
-    shards = set()
+    found = set()
     for name in names.values():
         if not isinstance(name, str) or not _SHARD.fullmatch(name):
             raise CheckpointError(
                 index,
                 "name of a shard",
-                repr(name),
+                repr(name)[:200],
                 limit="a plain file name ending in .safetensors",
                 fix="do not use this model: its index points out of its folder",
             )
-        shards.add(name)
-    return sorted(shards)
+        found.add(name)
+    return sorted(found)
 
 
 def _check_inside(folder: Path, name: str) -> None:
@@ -95,18 +106,3 @@ def _check_inside(folder: Path, name: str) -> None:
         raise CheckpointError(
             path, "weights", f"a link to {target}", limit=f"a file in {folder}", fix="copy it there"
         )
-
-
-def _read_object(path: Path) -> dict[str, object]:
-    """A JSON file that must hold an object."""
-    size = path.stat().st_size
-    if size > _MAX_JSON:
-        raise CheckpointError(path, "size", size, limit=f"at most {_MAX_JSON} bytes")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(path, "JSON", error, fix="fetch the model again") from error
-    if not isinstance(content, dict):
-        found = type(content).__name__
-        raise CheckpointError(path, "JSON", found, limit="an object", fix="fetch the model again")
-    return content

@@ -1,4 +1,4 @@
-"""Turns a GGUF file of the Llama family into a folder in Hugging Face layout.
+"""GGUF files of the Llama family: opened as they are, or turned into a folder of Hugging Face.
 
 The numbers are those of the file, expanded to float32: nothing is rounded again. Two things differ
 between the layouts. The file lists a matrix's shape backwards. And it stores the rows of the query
@@ -6,6 +6,7 @@ and key projections so that the two halves of a rotated pair are neighbours (2i,
 Hugging Face's Llama keeps them half a head apart (i, i + head_dim / 2); the rows are put back.
 """
 
+import importlib
 import json
 import math
 import warnings
@@ -15,12 +16,22 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from eyeline._errors import CheckpointError, EyelineError
-from eyeline.models._gguf_header import Header, TensorInfo, read_header
-from eyeline.models._gguf_tokenizer import token_ids, write_tokenizer
+from eyeline.models._gguf_header import BLOCKS, Header, TensorInfo, read_header
+from eyeline.models._gguf_tokenizer import token_ids, tokenizer_of, write_tokenizer
 from eyeline.models._progress import Progress, silent
+from eyeline.models._safetensors_file import Entry
 from eyeline.models._tensor_file import write_float32
+from eyeline.models.tokenizer import TextTokenizer
+
+_FACTORS = "rope_freqs.weight"
+"""Llama 3's stretch of the rotary positions, as llama.cpp writes it: a divisor for each pair."""
+
+_AT_ONCE = 2**19
+"""Numbers that are expanded at a time."""
 
 _LAYER_NAMES = {
     "attn_norm": "input_layernorm",
@@ -50,11 +61,81 @@ class Converted:
     types: tuple[str, ...]
 
 
+class GGUFFile:
+    """The tensors of a GGUF file under Hugging Face's names: a `Checkpoint`.
+
+    Args:
+        path: The file: the Llama architecture.
+
+    Attributes:
+        header: Its header.
+        config: What its config.json would say.
+
+    Raises:
+        CheckpointError: If the file is damaged, or of another architecture.
+        EyelineError: If the `gguf` package is missing, which knows the number types.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._quants = _gguf_package()
+        self.path = path
+        self.header = read_header(path)
+        self.config = _config(self.header)
+        self._source = {new: old for old, new in _names(self.header, self.config).items()}
+        if _FACTORS in self.header.tensors:
+            factors = self._expanded(_FACTORS)
+            if not (np.isfinite(factors) & (factors > 0)).all():
+                raise _broken(self.header, _FACTORS, "numbers", "positive numbers")
+            self.config["rope_parameters"]["divisors"] = factors.tolist()
+        self.entries = {new: self._entry(old) for new, old in self._source.items()}
+
+    def read(self, name: str) -> Tensor:
+        """A tensor's numbers, expanded to float32."""
+        return torch.from_numpy(self.numbers(name))
+
+    def numbers(self, name: str) -> np.ndarray:
+        """The same as an array: rows as Hugging Face has them."""
+        old = self._source[name]
+        return _unpermuted(old, self._expanded(old), self.config)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The number types of the weights."""
+        tensors = self.header.tensors
+        return tuple(sorted({tensors[old].type_name for old in self._source.values()}))
+
+    def _entry(self, old: str) -> Entry:
+        info = self.header.tensors[old]
+        return Entry(info.shape, info.type_name, info.offset, info.num_bytes)
+
+    def _expanded(self, old: str) -> np.ndarray:
+        info = self.header.tensors[old]
+        with self.path.open("rb") as file:
+            raw = _bytes_of(file, self.header, info)
+        return _expand(self._quants, raw, info).reshape(info.shape)
+
+
+def open_gguf(
+    path: Path, dtype: torch.dtype = torch.float32
+) -> tuple[nn.Module, TextTokenizer, dict[str, Any]]:
+    """The network of a GGUF file, its tokenizer, and what its config.json would say.
+
+    Raises:
+        CheckpointError: If the file is damaged, or of another architecture or tokenizer.
+        EyelineError: If the `gguf` package is missing.
+    """
+    from eyeline.models.opening import make_network
+
+    file = GGUFFile(path)
+    tokenizer = tokenizer_of(file.header)
+    return make_network(file.config, file, path, dtype), tokenizer, file.config
+
+
 def convert(source: Path, folder: Path, progress: Progress | None = None) -> Converted:
     """Write the model of a GGUF file as a folder in Hugging Face layout.
 
     Args:
-        source: The GGUF file: the Llama architecture with a byte-level BPE tokenizer.
+        source: The GGUF file: the Llama architecture.
         folder: Where to write; made when it is missing.
         progress: Called with `"convert"`, the tensors done, and their number.
 
@@ -65,45 +146,57 @@ def convert(source: Path, folder: Path, progress: Progress | None = None) -> Con
         CheckpointError: If the file is damaged, or of another architecture or tokenizer.
         EyelineError: If the `gguf` package is missing, which knows the number types.
     """
-    dequantize, types = _gguf_package()
-    header = read_header(source)
-    config = _config(header)
-    names = _names(header, config)
+    file = GGUFFile(source)
+    if "divisors" in file.config["rope_parameters"]:
+        raise _broken(file.header, "tensors", repr(_FACTORS), "only what config.json can say")
+    tokenizer = tokenizer_of(file.header)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tokenizer(header, folder)
-    _write_json(folder / "config.json", config)
-    ids = {key: value for key, value in config.items() if key.endswith("_token_id")}
+    write_tokenizer(tokenizer, file.config["max_position_embeddings"], folder)
+    _write_json(folder / "config.json", file.config)
+    ids = {key: value for key, value in file.config.items() if key.endswith("_token_id")}
     _write_json(folder / "generation_config.json", ids)
 
-    def tensors(file: BinaryIO) -> Iterator[np.ndarray]:
+    def tensors() -> Iterator[np.ndarray]:
         report = progress or silent
-        for done, name in enumerate(names):
-            report("convert", done, len(names))
-            info = header.tensors[name]
-            weights = dequantize(_rows(file, header, info), types(info.type_id))
-            weights = weights.reshape(info.shape).astype(np.float32, copy=False)
+        for done, name in enumerate(file.entries):
+            report("convert", done, len(file.entries))
+            weights = file.numbers(name)
             if not np.isfinite(weights).all():
                 warnings.warn(f"{source}: tensor {name!r} holds NaN or inf", stacklevel=2)
-            yield _unpermuted(name, weights, config)
-        report("convert", len(names), len(names))
+            yield weights
+        report("convert", len(file.entries), len(file.entries))
 
-    shapes = {new: header.tensors[old].shape for old, new in names.items()}
-    with source.open("rb") as file:
-        sha256 = write_float32(folder / "model.safetensors", shapes, tensors(file))
-    kinds = sorted({header.tensors[name].type_name for name in names})
-    return Converted(folder=folder, sha256=sha256, types=tuple(kinds))
+    shapes = {name: entry.shape for name, entry in file.entries.items()}
+    sha256 = write_float32(folder / "model.safetensors", shapes, tensors())
+    return Converted(folder=folder, sha256=sha256, types=file.types)
 
 
-def _gguf_package() -> tuple[Any, Any]:
-    """The function that expands the number types, and the type that names them."""
+def _gguf_package() -> Any:
+    """The module that expands the number types."""
     try:
-        from gguf.constants import GGMLQuantizationType
-        from gguf.quants import dequantize
+        return importlib.import_module("gguf.quants")
     except ImportError as error:
         raise EyelineError(
             'reading a GGUF file needs the gguf package: pip install "eyeline[hf]"'
         ) from error
-    return dequantize, GGMLQuantizationType
+
+
+def _expand(quants: Any, raw: np.ndarray, info: TensorInfo) -> np.ndarray:
+    """The numbers of a tensor as float32, from its bytes.
+
+    Some megabytes at a time: the package's own loop takes sixteen rows, and four times as long.
+    """
+    if info.type_name in ("F32", "F16"):
+        return raw.view(f"<f{4 if info.type_name == 'F32' else 2}").astype(np.float32)
+    kind = getattr(quants, info.type_name)
+    size, length = BLOCKS[info.type_name]
+    blocks = raw.reshape(-1, length)
+    numbers = np.empty((len(blocks), size), dtype=np.float32)
+    step = _AT_ONCE // size
+    for first in range(0, len(blocks), step):
+        part = slice(first, first + step)
+        numbers[part] = kind.dequantize_blocks(blocks[part])
+    return numbers
 
 
 def _config(header: Header) -> dict[str, Any]:
@@ -112,9 +205,6 @@ def _config(header: Header) -> dict[str, Any]:
     architecture = meta.get("general.architecture")
     if architecture != "llama":
         raise _broken(header, "architecture", repr(architecture), "'llama'")
-    scaling = sorted(key for key in meta if key.startswith("llama.rope.scaling."))
-    if scaling:
-        raise _broken(header, "rotary scaling", scaling, "none")
     layers = _integer(header, "llama.block_count", 1_000)
     width = _integer(header, "llama.embedding_length", 1_000_000)
     heads = _integer(header, "llama.attention.head_count", 10_000)
@@ -144,16 +234,26 @@ def _config(header: Header) -> dict[str, Any]:
         "head_dim": head_dim,
         "max_position_embeddings": _integer(header, "llama.context_length", 100_000_000),
         "rms_norm_eps": _real(header, "llama.attention.layer_norm_rms_epsilon"),
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": _real(header, "llama.rope.freq_base", default=10_000.0),
-        },
+        "rope_parameters": _rope(header),
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
         "tie_word_embeddings": "output.weight" not in header.tensors,
         **{f"{role}_token_id": ids.get(role) for role in ("bos", "eos", "pad")},
     }
+
+
+def _rope(header: Header) -> dict[str, Any]:
+    """Rotary positions; a linear stretch is the only one that the format and we have in common."""
+    theta = _real(header, "llama.rope.freq_base", default=10_000.0)
+    keys = sorted(key for key in header.metadata if key.startswith("llama.rope.scaling."))
+    kind = header.metadata.get("llama.rope.scaling.type", None if keys else "none")
+    if kind == "none":
+        return {"rope_type": "default", "rope_theta": theta}
+    if kind != "linear":
+        raise _broken(header, "rotary scaling", keys, "none, or of the type 'linear'")
+    factor = _real(header, "llama.rope.scaling.factor")
+    return {"rope_type": "linear", "rope_theta": theta, "factor": factor}
 
 
 def _names(header: Header, config: dict[str, Any]) -> dict[str, str]:
@@ -186,9 +286,11 @@ def _names(header: Header, config: dict[str, Any]) -> dict[str, str]:
         names["output.weight"] = "lm_head.weight"
         shapes["output.weight"] = embedding
 
+    if _FACTORS in header.tensors:
+        shapes[_FACTORS] = (config["head_dim"] // 2,)
     for missing in sorted(names.keys() - header.tensors.keys()):
         raise _broken(header, "tensors", f"no {missing!r}", f"{len(names)} tensors of a Llama")
-    for extra in sorted(header.tensors.keys() - names.keys()):
+    for extra in sorted(header.tensors.keys() - shapes.keys()):
         raise _broken(header, "tensors", repr(extra), "only the tensors of a Llama")
     for name, shape in shapes.items():
         if header.tensors[name].shape != shape:
@@ -196,8 +298,8 @@ def _names(header: Header, config: dict[str, Any]) -> dict[str, str]:
     return names
 
 
-def _rows(file: BinaryIO, header: Header, info: TensorInfo) -> np.ndarray:
-    """The bytes of a tensor, one row for each of its rows.
+def _bytes_of(file: BinaryIO, header: Header, info: TensorInfo) -> np.ndarray:
+    """The bytes of a tensor.
 
     Read, not mapped: whoever truncates a mapped file kills the process that reads it.
     """
@@ -205,7 +307,7 @@ def _rows(file: BinaryIO, header: Header, info: TensorInfo) -> np.ndarray:
     data = file.read(info.num_bytes)
     if len(data) != info.num_bytes:
         raise _broken(header, f"bytes of {info.name!r}", len(data), info.num_bytes)
-    return np.frombuffer(data, dtype=np.uint8).reshape(*info.shape[:-1], -1)
+    return np.frombuffer(data, dtype=np.uint8)
 
 
 def _unpermuted(name: str, weights: np.ndarray, config: dict[str, Any]) -> np.ndarray:

@@ -11,22 +11,25 @@ from eyeline.models.catalogue import CATALOGUE
 from eyeline.models.fetch import get, near
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
-_CHOICES = "a model is a name of the catalogue, a folder, or organisation/name on the Hub"
+_CHOICES = (
+    "a model is a name of the catalogue, a folder, a .safetensors or .gguf file, "
+    "or organisation/name on the Hub"
+)
 
 
 def resolve(name: str, progress: Progress | None = None) -> Path:
-    """The folder of the model that the user names.
+    """The folder, or the file, of the model that the user names.
 
     In this order: a name of the catalogue (fetched when the cache does not have it), an existing
-    folder in Hugging Face layout, a model on the Hugging Face Hub (from the Hub's own cache when
-    the Hub cannot be reached).
+    folder in Hugging Face layout, an existing .safetensors or .gguf file, a model on the Hugging
+    Face Hub (from the Hub's own cache when the Hub cannot be reached).
 
     Args:
         name: What the user typed.
         progress: Called as the work goes on, possibly from another thread.
 
     Returns:
-        A folder in Hugging Face layout with safetensors weights.
+        A folder in Hugging Face layout with safetensors weights, or a file.
 
     Raises:
         ModelNotFound: If it is none of these.
@@ -39,11 +42,30 @@ def resolve(name: str, progress: Progress | None = None) -> Path:
     if name and path.is_dir():
         return check_folder(path.absolute())
     if name and path.exists():
-        fix = f"give the folder that holds config.json and model.safetensors; {_CHOICES}"
-        raise CheckpointError(path, "model", "a file", limit="a folder", fix=fix)
+        return _file(path.absolute())
     if not _HUB_ID.fullmatch(name):
         raise ModelNotFound(f"no model and no folder {name!r}{near(name)}; {_CHOICES}")
     return _from_hub(name, progress or silent)
+
+
+def _file(path: Path) -> Path:
+    """One file that is a model: a GGUF file, or safetensors with a config.json beside it."""
+    if path.suffix not in (".safetensors", ".gguf"):
+        raise CheckpointError(
+            path,
+            "model",
+            f"a file that ends in {path.suffix!r}",
+            limit=".safetensors or .gguf; a pickle is refused, as loading one can run any program",
+            fix=f"give such a file, or the folder that holds config.json and weights; {_CHOICES}",
+        )
+    if path.suffix == ".safetensors" and not (path.parent / "config.json").is_file():
+        raise CheckpointError(
+            path.parent,
+            "configuration",
+            "no config.json",
+            fix=f"put the config.json of the model beside {path.name}",
+        )
+    return path
 
 
 def _from_hub(name: str, progress: Progress) -> Path:

@@ -1,4 +1,4 @@
-"""The command line: `eyeline look`, `steps`, `heads`, `models`."""
+"""The command line: `eyeline look`, `steps`, `heads`, `open`, `models`."""
 
 import json
 import os
@@ -131,6 +131,51 @@ def heads(
     if as_json:
         return _print_json(reading, {"heads": [r.to_dict() for r in reports]})
     return terminal.show(terminal.render_heads(reading, reports))
+
+
+@app.command(name="open")
+def open_(
+    text: Annotated[
+        str | None,
+        typer.Argument(help="A text, or a file that holds one; '-' reads it from stdin."),
+    ] = None,
+    model: ModelOption = "minilm",
+    target: TargetOption = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the browser, or print the link.")
+    ] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
+    truncate: TruncateOption = False,
+    beyond_limit: Annotated[
+        bool,
+        typer.Option(
+            "--beyond-limit", help="Rotary models: read beyond the length that was trained for."
+        ),
+    ] = False,
+) -> None:
+    """See it in the browser: a page on this machine, for you alone, without the network."""
+    import webbrowser
+
+    from eyeline.view.opening import text_or_file
+
+    if text is not None:
+        text = text_or_file(text, sys.stdin)
+        _require_text(text)
+    with _status("starting"):
+        from eyeline.server import Opened, Server, Shelf
+
+        shelf = Shelf(Opened(text, model, target, truncate, beyond_limit))
+        server = Server(shelf, port)
+
+    def started() -> None:
+        typer.echo(f"eyeline is at {server.link}")
+        typer.echo("Ctrl-C ends it.", err=True)
+        if browser:
+            webbrowser.open(server.link)
+
+    with _progress() as report:
+        shelf.model(model, report)
+    server.run(started)
 
 
 @models_app.command("list")

@@ -30,6 +30,7 @@ from eyeline.impl._statistics import (
     Wants,
     pool_dense,
 )
+from eyeline.masks import Mask
 
 __all__ = ["AttentionMap", "Measure", "TopK"]
 
@@ -98,6 +99,11 @@ class AttentionMap:
     def dtype(self) -> torch.dtype:
         """Weights are computed in float32 for half-precision inputs, else in the inputs' dtype."""
         return self.problem.compute_dtype
+
+    @property
+    def mask(self) -> Mask | None:
+        """Who may look where, as a rule; None where everybody may."""
+        return self.problem.mask
 
     @property
     def nbytes(self) -> int:

@@ -1,6 +1,7 @@
 """A reading: a text that a model has read. Terminal, notebook, page and file are views of one."""
 
 import dataclasses
+import inspect
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from eyeline import _map_files
 from eyeline._errors import EyelineError
 from eyeline.capture import watch
 from eyeline.capture.loading import LoadedModel, load_huggingface
+from eyeline.capture.pacing import Tick, paced
 from eyeline.capture.projections import find_projections, listen
 from eyeline.capture.recording import Maps
 from eyeline.heads import HeadReport, census
@@ -54,6 +56,8 @@ def read(
     layers: Collection[int] | None = None,
     truncate: bool = False,
     keep: Literal["vectors", "inputs"] = "vectors",
+    beyond_limit: bool = False,
+    tick: Tick | None = None,
 ) -> "Reading":
     """Let a model read a text and keep what every token looked at.
 
@@ -67,6 +71,9 @@ def read(
         keep: "inputs" keeps each attention's inputs instead of its queries, keys and values, for
             long texts: a third to three fifths of the memory, and each map runs its layer's
             projections again when it is asked after another one (see `watch`).
+        beyond_limit: Read a text that is longer than what the model was trained for. Only models
+            whose positions are computed (rotary) can; what they say there is their own affair.
+        tick: Called as `(layers done, layers)` before every layer; it may raise to stop the model.
 
     Raises:
         TextTooLong: The text is longer than the model's limit, which the message names.
@@ -79,15 +86,19 @@ def read(
     _check_text(text)
     if layers is not None:
         _check_layers(loaded, layers)
-    inputs, tokens = _encode(loaded, text, truncate)
+    inputs, tokens = _encode(loaded, text, truncate, beyond_limit)
     target_tokens: list[Token] = []
     if loaded.family == "seq2seq":
         inputs["decoder_input_ids"] = _target_ids(loaded, inputs, target)
         target_tokens = ids_to_tokens(inputs["decoder_input_ids"][0].tolist(), loaded.tokenizer)
     elif target is not None:
         raise EyelineError(f"{loaded.name} is no encoder-decoder: it reads a text without a target")
-    extra = {"use_cache": False} if loaded.family in ("causal", "seq2seq") else {}
-    with torch.no_grad(), watch(loaded.network, layers=layers, keep=keep) as maps:
+    extra: dict[str, Any] = _without_surplus(loaded)
+    with (
+        torch.no_grad(),
+        paced(loaded.network, tick),
+        watch(loaded.network, layers=layers, keep=keep) as maps,
+    ):
         result = loaded.network(**inputs, **extra)
     predictions = _predictions(loaded, result, target_tokens or tokens)
     return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs | extra)
@@ -102,6 +113,7 @@ class Reading:
         target_tokens: The decoder's tokens (encoder–decoders only).
         model: Name of the model.
         source: Where its weights came from.
+        family: What the model's head says: "encoder", "masked", "causal" or "seq2seq".
         encoder: Layer → map of encoder self-attention; empty if the model has none.
         decoder: Layer → map of decoder self-attention.
         cross: Layer → map of the decoder looking at the encoder.
@@ -119,10 +131,11 @@ class Reading:
         inputs: dict[str, Any],
     ) -> None:
         self.text, self.tokens, self.target_tokens = text, list(tokens), list(target_tokens)
-        self.model, self.source = loaded.name, loaded.source
+        self.model, self.source, self.family = loaded.name, loaded.source, loaded.family
         self.predictions = list(predictions)
         self._loaded: LoadedModel | None = loaded
         self._inputs = inputs
+        self._last_rerun: tuple[tuple[str, int], dict[str, Any]] | None = None
         self._names = {(r.kind, r.layer): r.name for r in maps.records.values()}
         self._set_maps({(r.kind, r.layer): r.map for r in maps.records.values()})
 
@@ -168,8 +181,9 @@ class Reading:
         head: int | None = None,
         kind: str | None = None,
         hide_sink: bool = False,
+        direction: Literal["at", "by"] = "at",
     ) -> Look:
-        """What a token looks at, ranked.
+        """What a token looks at, ranked; or who looks at it.
 
         Args:
             token: Its text ("it"), text and occurrence ("it:2"), or index.
@@ -177,22 +191,36 @@ class Reading:
             head: Only this head; None = all.
             kind: "encoder", "decoder" or "cross"; default: the kind that reads the text.
             hide_sink: Leave the first token out and renormalise; the answer says its mass.
+            direction: "by" turns the question round: who looks at this token?
         """
         kind = self.default_kind if kind is None else kind
+        own, others = self.query_tokens(kind), self.key_tokens(kind)
+        if direction == "by":
+            own, others = others, own
         return make_look(
             self.maps(kind),
             kind=kind,
-            query=find_token(self.query_tokens(kind), token),
-            keys=self.key_tokens(kind),
+            query=find_token(own, token),
+            keys=others,
             layer=layer,
             head=head,
             hide_sink=hide_sink,
+            direction=direction,
         )
 
-    def steps(self, layer: int, head: int, query: str | int, *, kind: str | None = None) -> Steps:
+    def steps(
+        self,
+        layer: int,
+        head: int,
+        query: str | int,
+        *,
+        kind: str | None = None,
+        tick: Tick | None = None,
+    ) -> Steps:
         """The arithmetic of one query in one head, from the token's vector to W_O.
 
-        The layer is run once more to see its inputs. A reading that was loaded from a file has no
+        The model is run once more to see the layer's inputs; other queries and heads of the same
+        layer then cost nothing. A reading that was loaded from a file has no
         model with it: its steps begin at q, k and v.
 
         Args:
@@ -200,6 +228,7 @@ class Reading:
             head: Number of the head.
             query: The token, as in `look`.
             kind: "encoder", "decoder" or "cross".
+            tick: Called as `(layers done, layers)` while the model runs; it may raise to stop it.
         """
         kind = self.default_kind if kind is None else kind
         maps = self.maps(kind)
@@ -208,7 +237,7 @@ class Reading:
         token = find_token(self.query_tokens(kind), query)
         context: dict[str, Any] = {}
         if self._loaded is not None:
-            context = self._rerun(kind, layer, attention_map)
+            context = self._rerun(kind, layer, attention_map, tick)
             attention_map = context.pop("map")
         return make_steps(
             attention_map,
@@ -220,13 +249,20 @@ class Reading:
             **context,
         )
 
-    def heads(self, kind: str | None = None) -> list[HeadReport]:
-        """A census of all self-attention heads: what kind each is here, with its score."""
+    def heads(self, kind: str | None = None, queries: int | None = None) -> list[HeadReport]:
+        """A census of all self-attention heads: what kind each is here, with its score.
+
+        Args:
+            kind: "encoder" or "decoder".
+            queries: Look at about this many queries of a long text only; None = all.
+        """
         kind = self.default_kind if kind is None else kind
         if kind == "cross":
             raise EyelineError("the census is of self-attention: choose encoder or decoder")
         tokens = self.key_tokens(kind)
-        return [r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens)]
+        return [
+            r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens, queries)
+        ]
 
     def save(self, path: str | Path) -> None:
         """Write the reading (text, tokens, maps, predictions; not the model) to safetensors."""
@@ -241,6 +277,7 @@ class Reading:
             "target_tokens": [dataclasses.asdict(t) for t in self.target_tokens],
             "model": self.model,
             "source": self.source,
+            "family": self.family,
             "predictions": [p.to_dict() for p in self.predictions],
         }
         _map_files.save(maps, Path(path), extra)
@@ -266,6 +303,7 @@ class Reading:
     ) -> "Reading":
         reading = cls.__new__(cls)
         reading.text, reading.model, reading.source = extra["text"], extra["model"], extra["source"]
+        reading.family = extra.get("family", "encoder")
         reading.tokens = [Token(**t) for t in extra["tokens"]]
         reading.target_tokens = [Token(**t) for t in extra["target_tokens"]]
         reading.predictions = [
@@ -278,6 +316,7 @@ class Reading:
             for p in extra["predictions"]
         ]
         reading._loaded, reading._inputs, reading._names = None, {}, {}
+        reading._last_rerun = None
         found = {}
         for name, (problem, normalizer) in maps.items():
             kind, _, layer = name.partition("/")
@@ -290,15 +329,21 @@ class Reading:
         layers = ", ".join(f"{len(self.maps(k))} {k}" for k in self.kinds)
         return f"Reading({shown!r}, {len(self.tokens)} tokens, {self.model}: {layers} layers)"
 
-    def _rerun(self, kind: str, layer: int, attention_map: AttentionMap) -> dict[str, Any]:
-        """Run the model again, listening to one layer's projections."""
+    def _rerun(
+        self, kind: str, layer: int, attention_map: AttentionMap, tick: Tick | None = None
+    ) -> dict[str, Any]:
+        """Run the model again as far as one layer, listening to its projections."""
         assert self._loaded is not None
+        if self._last_rerun is not None and self._last_rerun[0] == (kind, layer):
+            return dict(self._last_rerun[1])
+        self._last_rerun = None  # two layers at a time would be one too many
         network, name = self._loaded.network, self._names[kind, layer]
         heads, kv_heads = attention_map.shape[1], attention_map.problem.key.shape[1]
         parts = find_projections(network, name, heads, kv_heads)
         module, _, call = name.partition("@")
         with (
             torch.no_grad(),
+            paced(network, tick),
             watch(network, layers=[layer], outputs=True) as maps,
             ExitStack() as stack,
         ):
@@ -308,16 +353,42 @@ class Reading:
                 seen = stack.enter_context(listen(parts, attention, int(call or 0)))
             network(**self._inputs)
         record = maps.records[name]
-        return {
+        context = {
             "projections": parts,
             "seen": seen,
             "output": record.output,
             "map": record.map,
         }
+        self._last_rerun = ((kind, layer), context)
+        return dict(context)
 
 
-def _encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, Any], list[Token]]:
+def _without_surplus(loaded: LoadedModel) -> dict[str, Any]:
+    """What keeps a model from making what no reading needs: a cache, and logits of every token."""
+    if loaded.family not in ("causal", "seq2seq"):
+        return {}
+    extra: dict[str, Any] = {"use_cache": False}
+    # the logits of 8,192 tokens of SmolLM2 take 1.6 GB
+    if loaded.family == "causal" and "logits_to_keep" in _arguments(loaded):
+        extra["logits_to_keep"] = 1
+    return extra
+
+
+def _arguments(loaded: LoadedModel) -> Collection[str]:
+    return inspect.signature(loaded.network.forward).parameters
+
+
+def _encode(
+    loaded: LoadedModel, text: str, truncate: bool, beyond_limit: bool
+) -> tuple[dict[str, Any], list[Token]]:
     limit = loaded.limit
+    if beyond_limit:
+        if not loaded.has_rotary_positions:
+            raise EyelineError(
+                f"{loaded.name} has a vector for each of its {limit} positions and no more: "
+                "it cannot read beyond them"
+            )
+        limit = None
     encoding = loaded.tokenizer(
         text,
         return_offsets_mapping=True,

@@ -53,6 +53,11 @@ class LoadedModel:
         return None if bound is None else bound - _reserved_positions(self.network)
 
     @property
+    def has_rotary_positions(self) -> bool:
+        """Whether positions are computed rather than looked up, so that there is no last one."""
+        return any(name.endswith("rotary_emb") for name, _ in self.network.named_modules())
+
+    @property
     def num_layers(self) -> int | None:
         """Layers of its deepest stack; None where the configuration does not say."""
         config = self.config

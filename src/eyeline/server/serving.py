@@ -1,0 +1,118 @@
+"""Starting the server, showing its link, stopping it within five seconds."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from eyeline._errors import EyelineError
+from eyeline.server.app import Desks, make_app
+from eyeline.server.guard import Guard, Keys
+from eyeline.server.protocol import LimitedProtocol
+from eyeline.server.shelf import Shelf
+
+__all__ = ["Server"]
+
+_LOOPBACK = "127.0.0.1"
+
+
+class Server:
+    """The explorer's back end on this machine's loopback address.
+
+    Args:
+        shelf: What it shows.
+        port: The port; 0 takes a free one.
+
+    Raises:
+        EyelineError: The port is taken.
+    """
+
+    def __init__(self, shelf: Shelf, port: int = 0) -> None:
+        self.shelf, self.keys = shelf, Keys()
+        self._socket = _bind(port)
+        self.port: int = self._socket.getsockname()[1]
+        self._desks: Desks | None = None
+        self._server: uvicorn.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens, without the token."""
+        return f"http://{_LOOPBACK}:{self.port}/"
+
+    @property
+    def link(self) -> str:
+        """The address that opens the page; its token is new at every start."""
+        return f"{self.address}?token={self.keys.token}"
+
+    async def serve(self, started: Callable[[], None] | None = None) -> None:
+        """Serve until a signal or `stop`."""
+        self._desks = Desks()
+        hosts = [f"{name}:{self.port}" for name in (_LOOPBACK, "localhost", "[::1]")]
+        app = Guard(make_app(self.shelf, self._desks), self.keys, hosts, f"eyeline-{self.port}")
+        config = uvicorn.Config(
+            app,  # pyright: ignore[reportArgumentType]
+            http=LimitedProtocol,
+            ws="none",
+            lifespan="off",
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=16 * 1024,
+        )
+        self._server = server = uvicorn.Server(config)
+        watching = asyncio.ensure_future(self._watch(server, started))
+        try:
+            await server.serve(sockets=[self._socket])
+        finally:
+            self._desks.stop()
+            watching.cancel()
+
+    async def _watch(self, server: uvicorn.Server, started: Callable[[], None] | None) -> None:
+        """Say when it has started; stop the work as soon as it is to end."""
+        while not server.started:
+            await asyncio.sleep(0.01)
+        if started is not None:
+            started()
+        while not server.should_exit:
+            await asyncio.sleep(0.1)
+        assert self._desks is not None
+        self._desks.stop()
+
+    def stop(self) -> None:
+        """End it, from any thread."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def run(self, started: Callable[[], None] | None = None) -> None:
+        """Serve in this thread until Ctrl-C."""
+        with suppress(KeyboardInterrupt):
+            asyncio.run(self.serve(started))
+        self._socket.close()
+
+    def start(self) -> threading.Thread:
+        """Serve in a thread of its own; returns once it listens."""
+        ready = threading.Event()
+        thread = threading.Thread(target=self.run, args=(ready.set,), daemon=True)
+        thread.start()
+        if not ready.wait(10):
+            raise EyelineError("the server did not start within 10 seconds")
+        return thread
+
+
+def _bind(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((_LOOPBACK, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise EyelineError(
+            f"port {port} cannot be used ({error}): choose another with --port, or leave it out"
+        ) from None
+    return listening

@@ -1,0 +1,25 @@
+"""Every question that a view may ask of a reading, and its answer as a packet.
+
+Server, notebook widget and exported page ask the same questions, so they show the same numbers.
+"""
+
+from collections.abc import Callable
+
+from eyeline.view.answers import heads as _heads
+from eyeline.view.answers import maps as _maps
+from eyeline.view.answers import rows as _rows
+from eyeline.view.answers import summary as _summary
+from eyeline.view.answers.parameters import Asked as Asked
+
+QUESTIONS: dict[str, Callable[[Asked], bytes]] = {
+    "summary": _summary.answer,
+    "look": _rows.look,
+    "row": _rows.row,
+    "head": _rows.head,
+    "heads": _heads.heads,
+    "overview": _maps.overview,
+    "tile": _maps.tile,
+}
+"""Name → what answers it."""
+
+__all__ = ["QUESTIONS", "Asked"]

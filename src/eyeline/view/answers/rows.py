@@ -35,7 +35,7 @@ def look(asked: Asked) -> bytes:
     values, indices = _largest(mean)
     where = [
         {"layer": e.layer, "head": e.head, "key": e.key.index, "weight": plain(e.weight)}
-        for e in (found.edges(8) if not found.is_one_head else [])
+        for e in (found.edges(24) if not found.is_one_head else [])
     ]
     total = float(mean.sum())
     head = {
@@ -54,13 +54,12 @@ def look(asked: Asked) -> bytes:
 
 def row(asked: Asked) -> bytes:
     """One exact row or column of one head."""
-    reading, kind = asked.viewed.reading, asked.kind
+    kind = asked.kind
     one = asked.viewed.head(kind, asked.number("layer"), asked.number("head"))
     by = asked.direction == "by"
     index = asked.token("token", one.shape[3 if by else 2])
     weights = one[0, 0, :, index] if by else one[0, 0, index]
     values, indices = _largest(weights.double())
-    del reading
     return pack(
         {"token": index},
         {"row": weights16(weights), "top": values.float(), "where": indices.to(torch.int32)},

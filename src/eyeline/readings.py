@@ -101,7 +101,9 @@ def read(
     ):
         result = loaded.network(**inputs, **extra)
     predictions = _predictions(loaded, result, target_tokens or tokens)
-    return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs | extra)
+    made = Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs | extra)
+    made.target = target
+    return made
 
 
 class Reading:
@@ -111,6 +113,7 @@ class Reading:
         text: The text.
         tokens: Its tokens.
         target_tokens: The decoder's tokens (encoder–decoders only).
+        target: The decoder's text as it was given; None where the model wrote it.
         model: Name of the model.
         source: Where its weights came from.
         family: What the model's head says: "encoder", "masked", "causal" or "seq2seq".
@@ -133,6 +136,7 @@ class Reading:
         self.text, self.tokens, self.target_tokens = text, list(tokens), list(target_tokens)
         self.model, self.source, self.family = loaded.name, loaded.source, loaded.family
         self.predictions = list(predictions)
+        self.target: str | None = None
         self._loaded: LoadedModel | None = loaded
         self._inputs = inputs
         self._last_rerun: tuple[tuple[str, int], dict[str, Any]] | None = None
@@ -316,7 +320,7 @@ class Reading:
             for p in extra["predictions"]
         ]
         reading._loaded, reading._inputs, reading._names = None, {}, {}
-        reading._last_rerun = None
+        reading._last_rerun, reading.target = None, None
         found = {}
         for name, (problem, normalizer) in maps.items():
             kind, _, layer = name.partition("/")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from eyeline.view.answers import heads as _heads
 from eyeline.view.answers import maps as _maps
 from eyeline.view.answers import rows as _rows
+from eyeline.view.answers import steps as _steps
 from eyeline.view.answers import summary as _summary
 from eyeline.view.answers.parameters import Asked as Asked
 
@@ -19,6 +20,8 @@ QUESTIONS: dict[str, Callable[[Asked], bytes]] = {
     "heads": _heads.heads,
     "overview": _maps.overview,
     "tile": _maps.tile,
+    "steps": _steps.steps,
+    "cell": _steps.cell,
 }
 """Name → what answers it."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from eyeline import _map_files
 from eyeline._errors import EyelineError
@@ -19,6 +20,7 @@ from eyeline.capture.recording import Maps
 from eyeline.heads import HeadReport, census
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Normalizer
+from eyeline.interventions import Change, Outcome, intervene, run
 from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
@@ -137,6 +139,7 @@ class Reading:
         self.model, self.source, self.family = loaded.name, loaded.source, loaded.family
         self.predictions = list(predictions)
         self.target: str | None = None
+        self._said: Any = None
         self._loaded: LoadedModel | None = loaded
         self._inputs = inputs
         self._last_rerun: tuple[tuple[str, int], dict[str, Any]] | None = None
@@ -268,6 +271,52 @@ class Reading:
             r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens, queries)
         ]
 
+    def intervene(self, *changes: Change, tick: Tick | None = None) -> Outcome:
+        """What the model says without some heads or edges, beside what it said.
+
+        Args:
+            changes: `eyeline.interventions.Ablate(layer, head)` or `Cut(layer, head, query, key)`.
+            tick: Called as `(layers done, layers)`; it may raise to stop the model.
+
+        Example:
+            >>> reading.intervene(Ablate(3, 1)).divergence          # doctest: +SKIP
+        """
+        return intervene(self, changes, tick=tick)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model's network.
+
+        Raises:
+            EyelineError: The reading was loaded from a file: no model came with it.
+        """
+        if self._loaded is None:
+            raise EyelineError(
+                f"this reading was loaded from a file, without {self.model}: "
+                "read the text again to change something"
+            )
+        return self._loaded.network
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the network was given."""
+        return self._inputs
+
+    def module_of(self, kind: str, layer: int) -> tuple[nn.Module, str]:
+        """The network, and the name of a layer's attention module in it."""
+        return self.network, self._names[kind, layer]
+
+    def decode(self, number: int) -> str:
+        """The text of a number of the vocabulary."""
+        assert self._loaded is not None
+        return self._loaded.tokenizer.decode([number])
+
+    def said(self, tick: Tick | None = None) -> Any:
+        """What the network gives for this text, once more; kept for the next comparison."""
+        if self._said is None:
+            self._said = run(self.network, self._inputs, next(iter(self.maps())), tick)
+        return self._said
+
     def save(self, path: str | Path) -> None:
         """Write the reading (text, tokens, maps, predictions; not the model) to safetensors."""
         maps = {
@@ -320,7 +369,7 @@ class Reading:
             for p in extra["predictions"]
         ]
         reading._loaded, reading._inputs, reading._names = None, {}, {}
-        reading._last_rerun, reading.target = None, None
+        reading._last_rerun, reading.target, reading._said = None, None, None
         found = {}
         for name, (problem, normalizer) in maps.items():
             kind, _, layer = name.partition("/")

@@ -1,5 +1,6 @@
 """The application: what the browser may ask, each route a few lines."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from eyeline._errors import EyelineError
-from eyeline.readings import Reading
+from eyeline.server._writing import write
 from eyeline.server.refusals import Refusal
 from eyeline.server.shelf import Shelf
 from eyeline.server.work import Desk, Frames, Report, explain
 from eyeline.view.answers import QUESTIONS, Asked
+from eyeline.view.answers.comparing import compare
 from eyeline.view.answers.summary import answer as summarize
 from eyeline.view.packets import pack, unpack
 
@@ -28,7 +30,7 @@ BODY_LIMIT = 64 * 1024
 
 _BODY_SECONDS = 10.0
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".woff2": "font/woff2"}
-_HEAVY = frozenset({"heads", "overview", "steps", "cell"})
+_HEAVY = frozenset({"heads", "overview", "steps", "cell", "change", "effects"})
 
 
 class Desks:
@@ -50,6 +52,8 @@ def make_app(shelf: Shelf, desks: Desks) -> Starlette:
         Route("/static/{name:path}", _static),
         Route("/api/start", _start),
         Route("/api/read", _read, methods=["POST"]),
+        Route("/api/write", _write, methods=["POST"]),
+        Route("/api/compare", _compare, methods=["POST"]),
         Route("/api/readings/{name}/{question}", _ask),
     ]
     app = Starlette(routes=routes, exception_handlers={Exception: _failed, Refusal: _refused})
@@ -106,6 +110,31 @@ async def _read(request: Request) -> Any:
     return Frames(request.app.state.desks.slow, job)
 
 
+async def _write(request: Request) -> Any:
+    """Let a model write on."""
+    shelf: Shelf = request.app.state.shelf
+    asked = await _body(request)
+    return Frames(request.app.state.desks.slow, lambda report: write(shelf, asked, report))
+
+
+async def _compare(request: Request) -> Any:
+    """Two readings beside each other."""
+    shelf: Shelf = request.app.state.shelf
+    asked = await _body(request)
+    one, other = (shelf.reading(str(asked.get(side))) for side in ("one", "other"))
+    kinds = tuple(
+        str(asked.get(name) or viewed.reading.default_kind)
+        for name, viewed in (("kind", one), ("other_kind", other))
+    )
+    for viewed, kind in ((one, kinds[0]), (other, kinds[1])):
+        viewed.reading.maps(kind)  # an unknown kind is an error before any work
+
+    def job(_report: Report) -> bytes:
+        return compare(one, other, (kinds[0], kinds[1]))
+
+    return Frames(request.app.state.desks.slow, job)
+
+
 async def _ask(request: Request) -> Any:
     """One of the questions of `eyeline.view.answers`."""
     shelf: Shelf = request.app.state.shelf
@@ -127,8 +156,6 @@ async def _ask(request: Request) -> Any:
 
 async def _body(request: Request) -> dict[str, Any]:
     """The request's JSON object, within the limits of size and time."""
-    import asyncio
-
     received = bytearray()
 
     async def take() -> None:
@@ -161,11 +188,3 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _failed(_request: Request, error: Exception) -> Response:
     return JSONResponse(explain(error), 400 if isinstance(error, EyelineError) else 500)
-
-
-def hold(shelf: Shelf, reading: Reading) -> None:
-    """Put a reading that is already made on the shelf."""
-    from eyeline.server.shelf import _name
-    from eyeline.view.viewed import Viewed
-
-    shelf.keep(_name(reading.text, reading.model, None), Viewed(reading), 0)

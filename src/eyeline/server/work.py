@@ -3,6 +3,7 @@
 A response is frames: one letter, four bytes of length, and that many bytes.
 
     p   progress, JSON: {"stage", "done", "total"}
+    i   an item of the result, a packet: a token that was just written
     r   the result, a packet; the last frame
     e   an error, JSON: {"error"}; the last frame
 
@@ -17,17 +18,13 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from eyeline._errors import EyelineError
-from eyeline.models._progress import Progress
 from eyeline.readings import TextTooLong
 from eyeline.server.guard import Receive, Scope, Send
 from eyeline.server.refusals import Busy, Cancelled, Refusal
 
 __all__ = ["Desk", "Frames", "Job", "Report"]
 
-Report: TypeAlias = Progress
-"""Called with what is being done, how much of it is done, and of how much; raises `Cancelled`."""
-
-Job: TypeAlias = Callable[[Report], bytes]
+Job: TypeAlias = Callable[["Report"], bytes]
 
 _PATIENCE = 0.3
 _EVERY = 0.1
@@ -53,7 +50,7 @@ class Desk:
             raise Busy("the server is busy: try again in a moment", retry_after=2)
         self._waiting += 1
 
-    async def run(self, job: Job, report: Report, cancel: threading.Event) -> bytes:
+    async def run(self, job: Job, report: "Report", cancel: threading.Event) -> bytes:
         """The job's result, once its turn has come."""
         self.cancels.add(cancel)
         try:
@@ -119,12 +116,12 @@ class Frames:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         cancel = threading.Event()
         news: asyncio.Queue[bytes] = asyncio.Queue()
-        report = _reporter(asyncio.get_running_loop(), news, cancel)
+        report = Report(asyncio.get_running_loop(), news, cancel)
         work = asyncio.ensure_future(self._desk.run(self._job, report, cancel))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({work, leaving}, timeout=_PATIENCE, return_when="FIRST_COMPLETED")
-            if work.done():
+            if work.done() and (news.empty() or work.exception() is not None):
                 await _at_once(work, send)
                 return
             await _start(send, 200)
@@ -132,9 +129,11 @@ class Frames:
                 told = asyncio.ensure_future(news.get())
                 await asyncio.wait({work, leaving, told}, return_when="FIRST_COMPLETED")
                 if told.done() and not leaving.done():
-                    await _body(send, _frame(b"p", told.result()), more=True)
+                    await _body(send, told.result(), more=True)
                 else:
                     told.cancel()
+            while not news.empty():
+                await _body(send, news.get_nowait(), more=True)
             if work.done() and not leaving.done():
                 await _body(send, _last(work), more=False)
         finally:
@@ -149,23 +148,36 @@ def _forget(work: "asyncio.Future[bytes]") -> None:
         work.exception()
 
 
-def _reporter(
-    loop: asyncio.AbstractEventLoop, news: "asyncio.Queue[bytes]", cancel: threading.Event
-) -> Report:
-    last = 0.0
+class Report:
+    """Tells whoever waits how far the work is; raises `Cancelled` when nobody waits any more."""
 
-    def report(stage: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if cancel.is_set():
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, news: "asyncio.Queue[bytes]", cancel: threading.Event
+    ) -> None:
+        self._loop, self._news, self._cancel, self._last = loop, news, cancel, 0.0
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """What is being done, how much of it is done, and of how much."""
+        if self._cancel.is_set():
             raise Cancelled
         now = time.monotonic()
-        if now - last < _EVERY:
+        if now - self._last < _EVERY:
             return
-        last = now
+        self._last = now
         told = json.dumps({"stage": stage, "done": done, "total": total}).encode()
-        loop.call_soon_threadsafe(news.put_nowait, told)
+        self._send(_frame(b"p", told))
 
-    return report
+    def item(self, packet: bytes) -> None:
+        """A part of the result that is ready."""
+        if self._cancel.is_set():
+            raise Cancelled
+        self._send(_frame(b"i", packet))
+
+    def _send(self, frame: bytes) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._news.put_nowait, frame)
+        except RuntimeError:  # the server has stopped meanwhile
+            raise Cancelled from None
 
 
 async def _left(receive: Receive) -> None:

@@ -2,6 +2,7 @@
 import { untrack } from "svelte";
 import type { Store } from "./store.svelte";
 import type { Packet } from "./packet";
+import type { Reading } from "./reading";
 
 interface HeadsHead {
   layers: number[];
@@ -35,6 +36,7 @@ export class HeadsData {
     readonly store: Store,
     id: string,
     kind: string,
+    readonly reading: Reading,
   ) {
     this.#id = id;
     this.#kind = kind;
@@ -46,7 +48,7 @@ export class HeadsData {
   }
 
   #need(layer: number): void {
-    const info = this.store.reading?.kinds[this.#kind];
+    const info = this.reading.kinds[this.#kind];
     if (!info || this.#asked.has(layer)) return;
     const all = info.q_len <= 600 ? 200 : info.q_len <= 4096 ? 40 : 12;
     const many = Math.max(Math.floor(all / info.heads), 1);
@@ -66,7 +68,7 @@ export class HeadsData {
   }
 
   needAll(): void {
-    this.store.reading?.kinds[this.#kind]?.layers.forEach((n) => this.need(n));
+    this.reading.kinds[this.#kind]?.layers.forEach((n) => this.need(n));
   }
 
   #take({ head, arrays, shapes }: Packet<HeadsHead>): void {
@@ -118,7 +120,7 @@ export function headsOf(store: Store): HeadsData {
   const key = `${id} ${kind}`;
   let found = kept.get(key);
   if (!found || found.store !== store) {
-    found = new HeadsData(store, id, kind);
+    found = new HeadsData(store, id, kind, store.reading!);
     kept.set(key, found);
     while (kept.size > 8) kept.delete(kept.keys().next().value as string);
   }

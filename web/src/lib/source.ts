@@ -2,7 +2,11 @@
 import { unpack, type Packet } from "./packet";
 
 export type Progress = { stage: string; done: number; total: number | null };
-export type Asking = { signal?: AbortSignal; progress?: (told: Progress) => void };
+export type Asking = {
+  signal?: AbortSignal;
+  progress?: (told: Progress) => void;
+  item?: (packet: Packet<never>) => void;
+};
 export type Params = Record<string, string | number | undefined>;
 
 export class Refused extends Error {
@@ -82,7 +86,7 @@ export function query(params: Params): string {
   return new URLSearchParams(given.map(([k, v]) => [k, String(v)])).toString();
 }
 
-/** Read frames until the last: `p` progress, `r` the result, `e` an error. */
+/** Read frames until the last: `p` progress, `i` an item, `r` the result, `e` an error. */
 async function frames<Head>(response: Response, asking: Asking): Promise<Packet<Head>> {
   const retryAfter = Number(response.headers.get("retry-after") ?? 0);
   if (response.headers.get("content-type") !== "application/x-eyeline") {
@@ -100,6 +104,10 @@ async function frames<Head>(response: Response, asking: Asking): Promise<Packet<
       const body = held.slice(5, 5 + size);
       held = held.slice(5 + size);
       if (kind === "r") return unpack<Head>(body);
+      if (kind === "i") {
+        asking.item?.(unpack<never>(body));
+        continue;
+      }
       const told = JSON.parse(new TextDecoder().decode(body));
       if (kind === "e") throw new Refused(told.error, response.status, retryAfter);
       asking.progress?.(told as Progress);

@@ -162,7 +162,10 @@ export class Store {
       const token = place.token ?? this.place.token;
       const packet = await this.source.ask<LookHead>(reading.id, "look", { kind, token }, { signal });
       // a neighbour is no news: begin with a head that looks further
-      const far = packet.head.strongest.find((edge) => Math.abs(edge.key - token) > 1);
+      const words = keyTokens(reading, kind);
+      const far =
+        packet.head.strongest.find((e) => token - e.key > 1 && words[e.key]!.label.length > 3) ??
+        packet.head.strongest.find((e) => Math.abs(e.key - token) > 1);
       const best = far ?? packet.head.strongest[0];
       place.layer = best?.layer ?? info.layers[0]!;
       place.head = best?.head ?? 0;

@@ -5,6 +5,7 @@ Server, notebook widget and exported page ask the same questions, so they show t
 
 from collections.abc import Callable
 
+from eyeline.view.answers import changes as _changes
 from eyeline.view.answers import heads as _heads
 from eyeline.view.answers import maps as _maps
 from eyeline.view.answers import rows as _rows
@@ -22,6 +23,8 @@ QUESTIONS: dict[str, Callable[[Asked], bytes]] = {
     "tile": _maps.tile,
     "steps": _steps.steps,
     "cell": _steps.cell,
+    "change": _changes.change,
+    "effects": _changes.effects,
 }
 """Name → what answers it."""
 

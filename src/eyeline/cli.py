@@ -178,6 +178,41 @@ def open_(
     server.run(started)
 
 
+@app.command(name="export")
+def export_(
+    text: Annotated[str, typer.Argument(help="A text, or a file that holds one.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="page.html, .svg, .png, .npz, .json or .csv")
+    ],
+    model: ModelOption = "minilm",
+    token: TokenOption = None,
+    layer: LayerOption = None,
+    head: HeadOption = None,
+    kind: KindOption = None,
+    target: TargetOption = None,
+    hide_sink: Annotated[
+        bool, typer.Option("--hide-sink", help="Leave the first token out and renormalise.")
+    ] = False,
+    truncate: TruncateOption = False,
+) -> None:
+    """Write what is shown to a file: a page to send, a figure with its caption, or the numbers."""
+    from pathlib import Path
+
+    from eyeline._errors import EyelineError
+    from eyeline.view.opening import text_or_file
+
+    suffix = Path(output).suffix.lower()
+    known = (".html", ".svg", ".png", ".npz", ".json", ".csv")
+    if suffix not in known:  # before a model is opened for nothing
+        raise EyelineError(f"-o {output}: the ending says what is written: {', '.join(known)}")
+    reading = _read(text_or_file(text, sys.stdin), model, target, None, truncate)
+    with _status("writing"):
+        from eyeline.view.exporting import Shown, write_export
+
+        path = write_export(reading, output, Shown(token, layer, head, kind, hide_sink))
+    typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
 @models_app.command("list")
 def models_list(as_json: JsonOption = False) -> None:
     """The models known by name: what each is for, and whether it is here."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,9 @@ from eyeline.impl._statistics import (
     pool_dense,
 )
 from eyeline.masks import Mask
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["AttentionMap", "Measure", "TopK"]
 
@@ -311,6 +314,16 @@ class AttentionMap:
         """The weights of a tile piece by piece: row blocks of a few heads, never all at once."""
         self._check_unchanged()
         yield from _windows.stream(self.problem, self.normalizer, tile or self.problem.whole())
+
+    def plot(self, **options: Any) -> "Axes":
+        """A figure of one head for a paper; see `eyeline.view.figure.plot_map`.
+
+        Args:
+            options: `batch`, `head`, `queries` and `keys` (labels), `caption`, `cmap`, `ax`.
+        """
+        from eyeline.view.figure import plot_map
+
+        return plot_map(self, **options)
 
     def save(self, path: str | Path) -> None:
         """Write the map (not the weights: O(n·d)) to a safetensors file, atomically."""

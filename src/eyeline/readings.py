@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -28,6 +28,9 @@ from eyeline.models._progress import Progress
 from eyeline.predictions import Prediction, embedding_of, predict
 from eyeline.steps import Steps, make_steps
 from eyeline.tokens import Token, find_token, ids_to_tokens, read_tokens
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Reading", "TextTooLong", "load", "read"]
 
@@ -298,6 +301,11 @@ class Reading:
         return self._loaded.network
 
     @property
+    def loaded(self) -> LoadedModel | None:
+        """The model and its tokenizer; None where the reading was loaded from a file."""
+        return self._loaded
+
+    @property
     def inputs(self) -> dict[str, Any]:
         """What the network was given."""
         return self._inputs
@@ -316,6 +324,34 @@ class Reading:
         if self._said is None:
             self._said = run(self.network, self._inputs, next(iter(self.maps())), tick)
         return self._said
+
+    def show(self, **place: Any) -> Any:
+        """The explorer: in a notebook its widget, elsewhere the browser.
+
+        Args:
+            place: Where it opens: `token`, `layer`, `head`, `kind`, `lens`.
+
+        Returns:
+            The widget; outside of notebooks the server that now runs, with `.link` and `.stop()`.
+        """
+        from eyeline.view import showing
+
+        return showing.show(self, **place)
+
+    def plot(self, **options: Any) -> "Axes":
+        """A figure for a paper, on matplotlib axes; see `eyeline.view.figure.plot_reading`.
+
+        Args:
+            options: `layer`, `head`, `token`, `kind`, `hide_sink`, `ax`, `cmap`.
+        """
+        from eyeline.view.figure import plot_reading
+
+        return plot_reading(self, **options)
+
+    def _repr_html_(self) -> str:
+        from eyeline.view.notebook import static_html
+
+        return static_html(self)
 
     def save(self, path: str | Path) -> None:
         """Write the reading (text, tokens, maps, predictions; not the model) to safetensors."""

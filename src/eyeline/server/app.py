@@ -19,6 +19,7 @@ from eyeline.server.work import Desk, Frames, Report, explain
 from eyeline.view.answers import QUESTIONS, Asked
 from eyeline.view.answers.comparing import compare
 from eyeline.view.answers.summary import answer as summarize
+from eyeline.view.exporting import FORMATS, Shown, export
 from eyeline.view.packets import pack, unpack
 
 __all__ = ["BODY_LIMIT", "STATIC", "Desks", "make_app"]
@@ -54,6 +55,7 @@ def make_app(shelf: Shelf, desks: Desks) -> Starlette:
         Route("/api/read", _read, methods=["POST"]),
         Route("/api/write", _write, methods=["POST"]),
         Route("/api/compare", _compare, methods=["POST"]),
+        Route("/api/readings/{name}/export/{ending}", _export),
         Route("/api/readings/{name}/{question}", _ask),
     ]
     app = Starlette(routes=routes, exception_handlers={Exception: _failed, Refusal: _refused})
@@ -131,6 +133,30 @@ async def _compare(request: Request) -> Any:
 
     def job(_report: Report) -> bytes:
         return compare(one, other, (kinds[0], kinds[1]))
+
+    return Frames(request.app.state.desks.slow, job)
+
+
+async def _export(request: Request) -> Any:
+    """What is shown, as a file; the file is the packet of the answer."""
+    shelf: Shelf = request.app.state.shelf
+    ending = request.path_params["ending"]
+    if ending not in FORMATS:
+        raise HTTPException(404)
+    viewed = shelf.reading(request.path_params["name"])
+    asked = Asked(viewed, dict(request.query_params))
+
+    def job(_report: Report) -> bytes:
+        token = asked.optional("token")
+        shown = Shown(
+            token,
+            asked.optional("layer"),
+            asked.optional("head"),
+            asked.kind,
+            asked.flag("hide"),
+            asked.direction,
+        )
+        return export(viewed.reading, ending, shown)
 
     return Frames(request.app.state.desks.slow, job)
 

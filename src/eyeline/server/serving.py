@@ -9,12 +9,13 @@ from contextlib import suppress
 import uvicorn
 
 from eyeline._errors import EyelineError
+from eyeline.readings import Reading
 from eyeline.server.app import Desks, make_app
 from eyeline.server.guard import Guard, Keys
 from eyeline.server.protocol import LimitedProtocol
-from eyeline.server.shelf import Shelf
+from eyeline.server.shelf import Opened, Shelf
 
-__all__ = ["Server"]
+__all__ = ["Server", "serve_reading"]
 
 _LOOPBACK = "127.0.0.1"
 
@@ -103,6 +104,15 @@ class Server:
         if not ready.wait(10):
             raise EyelineError("the server did not start within 10 seconds")
         return thread
+
+
+def serve_reading(reading: Reading) -> Server:
+    """A server of one reading in a thread of its own; it is listening when this returns."""
+    shelf = Shelf(Opened(reading.text, reading.model, reading.target))
+    shelf.put(reading)
+    server = Server(shelf)
+    server.start()
+    return server
 
 
 def _bind(port: int) -> socket.socket:

@@ -10,7 +10,7 @@ from typing import Any
 
 from eyeline.capture.loading import LoadedModel
 from eyeline.models import CATALOGUE, cached
-from eyeline.readings import load, read
+from eyeline.readings import Reading, load, read
 from eyeline.server.refusals import Gone, TooLarge
 from eyeline.server.work import Report
 from eyeline.view.viewed import Viewed
@@ -151,6 +151,14 @@ class Shelf:
             while len(self._readings) > 1 and self._used() > self.budget:
                 self._readings.popitem(last=False)
         return viewed
+
+    def put(self, reading: Reading) -> str:
+        """Hold a reading that was made elsewhere, and its model; returns its id."""
+        if reading.loaded is not None:
+            self.models.setdefault(reading.model, reading.loaded)
+        name = _name(reading.text, reading.model, reading.target)
+        self.keep(name, Viewed(reading), 0)
+        return name
 
     def reading(self, name: str) -> Viewed:
         """A reading by its id.

@@ -27,6 +27,8 @@ export interface Source {
   send<Head>(what: string, body: object, asking?: Asking): Promise<Packet<Head>>;
   /** Ask a question of a reading. */
   ask<Head>(reading: string, question: string, params: Params, asking?: Asking): Promise<Packet<Head>>;
+  /** What is shown, as a file; only a server can. */
+  file?(reading: string, ending: string, query: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 export interface Start {
@@ -57,7 +59,11 @@ export class HttpSource implements Source {
       body: JSON.stringify(body),
       signal: asking.signal ?? null,
     });
-    return frames<Head>(response, asking);
+    return unpack<Head>(await frames(response, asking));
+  }
+
+  async file(reading: string, ending: string, given: string): Promise<Uint8Array<ArrayBuffer>> {
+    return frames(await fetch(`/api/readings/${reading}/export/${ending}?${given}`), {});
   }
 
   ask<Head>(
@@ -73,7 +79,7 @@ export class HttpSource implements Source {
       this.#kept.set(path, kept);
       return kept as Promise<Packet<Head>>;
     }
-    const made = fetch(path, { signal: asking.signal ?? null }).then((r) => frames<Head>(r, asking));
+    const made = fetch(path, { signal: asking.signal ?? null }).then(async (r) => unpack<Head>(await frames(r, asking)));
     this.#kept.set(path, made as Promise<Packet>);
     made.catch(() => this.#kept.delete(path));
     while (this.#kept.size > 400) this.#kept.delete(this.#kept.keys().next().value as string);
@@ -87,7 +93,7 @@ export function query(params: Params): string {
 }
 
 /** Read frames until the last: `p` progress, `i` an item, `r` the result, `e` an error. */
-async function frames<Head>(response: Response, asking: Asking): Promise<Packet<Head>> {
+async function frames(response: Response, asking: Asking): Promise<Uint8Array<ArrayBuffer>> {
   const retryAfter = Number(response.headers.get("retry-after") ?? 0);
   if (response.headers.get("content-type") !== "application/x-eyeline") {
     throw new Refused(await plainError(response), response.status, retryAfter);
@@ -103,7 +109,7 @@ async function frames<Head>(response: Response, asking: Asking): Promise<Packet<
       const kind = String.fromCharCode(held[0]!);
       const body = held.slice(5, 5 + size);
       held = held.slice(5 + size);
-      if (kind === "r") return unpack<Head>(body);
+      if (kind === "r") return body;
       if (kind === "i") {
         asking.item?.(unpack<never>(body));
         continue;

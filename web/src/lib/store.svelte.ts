@@ -32,7 +32,11 @@ export class Store {
     readonly source: Source,
     /** Whether the state belongs into the page's address: not in a notebook. */
     readonly owner: boolean,
-  ) {}
+    /** Where it opens, unless the address says otherwise. */
+    first: Partial<address.Place> = {},
+  ) {
+    Object.assign(this.place, first);
+  }
 
   get kind(): string {
     const reading = this.reading;
@@ -88,7 +92,7 @@ export class Store {
   }
 
   async begin(): Promise<void> {
-    if (this.owner) Object.assign(this.place, address.read(location.hash));
+    if (this.owner && location.hash.length > 1) Object.assign(this.place, address.read(location.hash));
     try {
       this.start = await this.source.start();
     } catch (error) {
@@ -164,13 +168,14 @@ export class Store {
       // a neighbour is no news: begin with a head that looks further
       const words = keyTokens(reading, kind);
       const far =
-        packet.head.strongest.find((e) => token - e.key > 1 && words[e.key]!.label.length > 3) ??
-        packet.head.strongest.find((e) => Math.abs(e.key - token) > 1);
+        packet.head.strongest.find((e) => token - e.key > 1 && e.key > 0 && words[e.key]!.label.length > 3) ??
+        packet.head.strongest.find((e) => Math.abs(e.key - token) > 1 && e.key > 0);
       const best = far ?? packet.head.strongest[0];
       place.layer = best?.layer ?? info.layers[0]!;
       place.head = best?.head ?? 0;
     }
     this.hover = null;
+    if (!this.source.live) this.place.model = reading.model;
     Object.assign(this.place, place);
     this.reading = reading;
     const said = tokens.length === 1 ? "1 token" : `${tokens.length.toLocaleString("en")} tokens`;

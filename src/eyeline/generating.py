@@ -11,6 +11,7 @@ from eyeline._errors import EyelineError
 from eyeline.capture import watch
 from eyeline.capture.loading import LoadedModel
 from eyeline.capture.pacing import Tick, paced
+from eyeline.maps import AttentionMap
 from eyeline.tokens import Token, ids_to_tokens
 
 __all__ = ["NewToken", "generate", "sample"]
@@ -116,7 +117,7 @@ def _steps(
             probability,
             _candidates(logits, loaded),
             tuple(record.layer for record in records),
-            torch.stack([record.map[0, :, -1] for record in records]),
+            torch.stack([_row(record.map, len(ids) - 1) for record in records]),
             chosen in ends,
         )
         if chosen in ends:
@@ -148,3 +149,9 @@ def _candidates(
     top = logits.softmax(-1).topk(count)
     pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
     return tuple((loaded.tokenizer.decode([i]), p) for i, p in pairs)
+
+
+def _row(seen: AttentionMap, length: int) -> Tensor:
+    """The last query's weights over all tokens; a window's cache holds the last ones alone."""
+    row = seen[0, :, -1]
+    return torch.nn.functional.pad(row, (length - row.shape[-1], 0))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import _tiny_models as tiny
+import eyeline
 from eyeline.readings import read
 from eyeline.view.answers import QUESTIONS, Asked
 from eyeline.view.answers.comparing import aligned, compare
@@ -127,7 +128,7 @@ def test_a_long_text_stays_within_its_budgets():
     assert ask(viewed, "overview", layer=0, head=0)[2] <= 64 * 1024 + 8 * length + 2000
     tile = ask(viewed, "tile", layer=0, head=0, level=1, i=0, j=1)[1]["shades"]
     dense = viewed.reading.decoder[0][0, 0].numpy()
-    block = dense[:512, 512:]
+    block = dense[:512, 512:1024]
     height, width = (-(-n // 2) for n in block.shape)
     padded = np.zeros((2 * height, 2 * width))
     padded[: block.shape[0], : block.shape[1]] = block
@@ -188,6 +189,9 @@ def test_progress_stops_the_work():
 
 def test_nan_travels():
     reading = read(TEXT, tiny.loaded("bert"))
-    reading.encoder[0].problem.query.data[0, 0, 3, 0] = torch.nan
+    problem = reading.encoder[0].problem
+    query = problem.query.clone()
+    query[0, 0, 3, 0] = torch.nan
+    reading.encoder[0] = eyeline.observe(query, problem.key, problem.value)[1]
     row = ask(Viewed(reading), "look", token=3, layer=0, head=0)[1]["row"]
     assert (row == 65535).all()

@@ -26,7 +26,8 @@ export function keys(event: KeyboardEvent, store: Store, root: HTMLElement): voi
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || store.help || !store.reading) return;
-  if (target.matches("input, textarea, select, [data-own-keys] *, [data-own-keys]")) return;
+  if (target.matches("input, textarea, select")) return;
+  if (event.key.startsWith("Arrow") && target.closest("[data-own-keys]")) return;
   const act = action(event.key, store, root, target);
   if (!act) return;
   event.preventDefault();

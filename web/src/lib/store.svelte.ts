@@ -171,8 +171,9 @@ export class Store {
         packet.head.strongest.find((e) => token - e.key > 1 && e.key > 0 && words[e.key]!.label.length > 3) ??
         packet.head.strongest.find((e) => Math.abs(e.key - token) > 1 && e.key > 0);
       const best = far ?? packet.head.strongest[0];
-      place.layer = best?.layer ?? info.layers[0]!;
-      place.head = best?.head ?? 0;
+      const chosen = before === null && info.layers.includes(this.place.layer);
+      place.layer = chosen ? this.place.layer : (best?.layer ?? info.layers[0]!);
+      place.head = chosen ? 0 : (best?.head ?? 0);
     }
     this.hover = null;
     if (!this.source.live) this.place.model = reading.model;

@@ -186,7 +186,8 @@ def test_tab_reaches_everything_and_focus_is_seen(visit):
             page.evaluate(
                 "(() => { const e = document.activeElement, s = getComputedStyle(e);"
                 " return (e.dataset.i !== undefined ? 'token'"
-                " : e.dataset.head !== undefined ? 'head' : e.textContent.trim().slice(0, 20) || e.id || e.type) })()"
+                " : e.dataset.head !== undefined ? 'head'"
+                " : e.textContent.trim().slice(0, 20) || e.id || e.type) })()"
             )
         )
     assert {"token", "head", "Steps", "is looked at by", "Export"} <= reached

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import _tiny_models as tiny
+import _words
 from _chromium import ARGUMENTS, executable
 from eyeline.server import Opened, Server, Shelf
 
@@ -30,6 +31,8 @@ def server() -> Iterator[Server]:
     shelf = Shelf(Opened(SENTENCE, "minilm" if "minilm" in here else "bert"))
     for family in ("bert", "gpt2", "llama", "t5", "bert-mlm"):
         shelf.models[family] = tiny.loaded(family)
+    for family in ("bert", "gpt2", "llama"):
+        shelf.models[f"{family}-words"] = _words.loaded(family)
     shelf.model(shelf.opened.model)
     made = Server(shelf)
     thread = made.start()

@@ -20,13 +20,13 @@ MODE = os.environ.get("EYELINE_PICTURES", "")
 
 TEXT = "text=the+cat+sat+on+the+mat+and+it+was+tired&token=8"
 LENSES = {
-    "look": f"model=bert&{TEXT}&layer=1&head=2",
-    "steps": f"model=llama&{TEXT}&layer=1&head=2&lens=steps",
-    "heads": f"model=bert&{TEXT}&layer=1&head=2&lens=heads",
-    "map": f"model=gpt2&{TEXT}&layer=1&head=2&lens=map",
-    "compare": f"model=bert&{TEXT}&layer=1&head=2&lens=compare&model2=gpt2&scope=layer",
-    "whatif": f"model=gpt2&{TEXT}&layer=1&head=2&lens=whatif&cuts=1.2",
-    "generate": f"model=gpt2&{TEXT}&lens=generate",
+    "look": f"model=bert-words&{TEXT}&layer=1&head=2",
+    "steps": f"model=llama-words&{TEXT}&layer=1&head=2&lens=steps",
+    "heads": f"model=bert-words&{TEXT}&layer=1&head=2&lens=heads",
+    "map": f"model=gpt2-words&{TEXT}&layer=1&head=2&lens=map",
+    "compare": f"model=bert-words&{TEXT}&layer=1&head=2&lens=compare&model2=gpt2-words&scope=layer",
+    "whatif": f"model=gpt2-words&{TEXT}&layer=1&head=2&lens=whatif&cuts=1.2",
+    "generate": f"model=gpt2-words&{TEXT}&lens=generate",
 }
 SIZES = {"": (1440, 900), "-tablet": (1024, 768), "-narrow": (420, 860)}
 

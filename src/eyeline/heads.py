@@ -205,12 +205,19 @@ def _count(attention_map: AttentionMap, tokens: Sequence[Token], blocks: Sequenc
         share = entropy / keys.clamp(min=2).log()
         tally.sums["uniform"][tile.heads] += share.masked_fill(keys < 4, 0).sum(-1)
         tally.queries["uniform"][tile.heads] += (keys >= 4).sum(-1)
-        for kind, cells in chosen.items():
-            others = distance.abs() > 3 if kind == "local" else ~cells
-            had_choice = (live & cells).any(-1) & (live & others).any(-1)
-            weight = part.masked_fill(~cells, 0).sum(-1).masked_fill(~had_choice, 0)
-            tally.sums[kind][tile.heads] += weight.sum(-1)
-            tally.queries[kind][tile.heads] += had_choice.sum(-1)
+        # every kind at once, row by row: [rows, heads, keys] @ [rows, keys, kinds]
+        cells = torch.stack(list(chosen.values()), -1)
+        looked = part.transpose(0, 1) @ cells.double()
+        seen = live.transpose(0, 1).float()
+        own = (seen @ cells.float()) > 0.5
+        far = distance.abs() > 3
+        others = torch.stack([far if k == "local" else ~c for k, c in chosen.items()], -1)
+        had_choice = own & ((seen @ others.float()) > 0.5)
+        had_choice = had_choice.expand(looked.shape)
+        looked = looked.masked_fill(~had_choice, 0)
+        for n, kind in enumerate(chosen):
+            tally.sums[kind][tile.heads] += looked[..., n].sum(0)
+            tally.queries[kind][tile.heads] += had_choice[..., n].sum(0)
     return tally
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +15,8 @@ from eyeline._errors import EyelineError
 from eyeline.capture import watch
 from eyeline.capture.loading import LoadedModel, load_huggingface
 from eyeline.capture.pacing import Tick, paced
-from eyeline.capture.projections import find_projections, listen
-from eyeline.capture.recording import Maps
+from eyeline.capture.projections import Projections, Seen, find_projections, listen
+from eyeline.capture.records import Maps, Record
 from eyeline.heads import HeadReport, census
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Normalizer
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "TextTooLong", "load", "read"]
 
 _DEFAULT_MODEL = "minilm"
+_LONG = 512
+"""Tokens beyond which `steps` stops the model behind its layer."""
 _TARGET_LIMIT = 40
 """Tokens that an encoder-decoder writes when no target is given."""
 
@@ -274,6 +276,31 @@ class Reading:
             r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens, queries)
         ]
 
+    def _listen(
+        self, name: str, layer: int, parts: Projections | None, tick: Tick | None
+    ) -> tuple[Seen | None, Record | None]:
+        """What goes through one layer's projections; of a long text the layers behind do not run.
+
+        Returns:
+            What was seen, and the attention call's record; None where the pass was stopped.
+        """
+        network, (module, _, call) = self.network, name.partition("@")
+        long = parts is not None and not call and len(self.tokens) > _LONG
+        seen, maps = None, None
+        # the pass must be left before it is known that it was enough: `watch` then asks nothing
+        with suppress(_Enough), ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(paced(network, tick))
+            maps = stack.enter_context(watch(network, layers=[layer], outputs=True))
+            if parts is not None:
+                attention = network.get_submodule(module)
+                seen = stack.enter_context(listen(parts, attention, int(call or 0)))
+            if long and parts is not None:
+                handle = parts.output.module.register_forward_hook(_stop)
+                stack.callback(handle.remove)
+            network(**self._inputs)
+        return seen, None if maps is None else maps.records.get(name)
+
     def intervene(self, *changes: Change, tick: Tick | None = None) -> Outcome:
         """What the model says without some heads or edges, beside what it said.
 
@@ -429,27 +456,24 @@ class Reading:
         network, name = self._loaded.network, self._names[kind, layer]
         heads, kv_heads = attention_map.shape[1], attention_map.problem.key.shape[1]
         parts = find_projections(network, name, heads, kv_heads)
-        module, _, call = name.partition("@")
-        with (
-            torch.no_grad(),
-            paced(network, tick),
-            watch(network, layers=[layer], outputs=True) as maps,
-            ExitStack() as stack,
-        ):
-            seen = None
-            if parts is not None:
-                attention = network.get_submodule(module)
-                seen = stack.enter_context(listen(parts, attention, int(call or 0)))
-            network(**self._inputs)
-        record = maps.records[name]
-        context = {
-            "projections": parts,
-            "seen": seen,
-            "output": record.output,
-            "map": record.map,
-        }
+        seen, record = self._listen(name, layer, parts, tick)
+        if record is not None:
+            context = {"output": record.output, "map": record.map}
+        else:  # stopped behind the layer: what entered W_O are the heads' outputs
+            assert seen is not None and seen.concat is not None
+            output = seen.concat.unflatten(-1, (heads, -1)).transpose(1, 2)
+            context = {"output": output, "map": attention_map}
+        context |= {"projections": parts, "seen": seen}
         self._last_rerun = ((kind, layer), context)
         return dict(context)
+
+
+class _Enough(Exception):
+    """The layer that somebody listens to is done."""
+
+
+def _stop(_module: nn.Module, _args: object, _output: object) -> None:
+    raise _Enough
 
 
 def _without_surplus(loaded: LoadedModel) -> dict[str, Any]:

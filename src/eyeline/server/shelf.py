@@ -20,8 +20,8 @@ __all__ = ["Opened", "Shelf", "bytes_per_token"]
 _SHARE = 0.25
 """Of the memory that is free when the server starts."""
 
-_KEEP_INPUTS_BEYOND = 512 * 2**20
-"""Bytes of queries, keys and values beyond which a reading keeps its inputs instead."""
+_KEEP_INPUTS_BEYOND = 0.5
+"""Share of the budget beyond which a reading keeps its inputs instead of queries, keys, values."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Shelf:
                 target=target,
                 truncate=is_opened and opened.truncate,
                 beyond_limit=is_opened and opened.beyond_limit and loaded.has_rotary_positions,
-                keep="inputs" if need > _KEEP_INPUTS_BEYOND else "vectors",
+                keep="inputs" if need > _KEEP_INPUTS_BEYOND * self.budget else "vectors",
                 tick=lambda done, total: report(f"{model} reads", done, total),
             )
         return name, self.keep(name, Viewed(made), need)

@@ -164,7 +164,10 @@ export class Store {
     const known = info.layers.includes(this.place.layer) && this.place.head < info.heads && this.place.head >= 0;
     if (!known || (before !== null && before.model !== reading.model)) {
       const token = place.token ?? this.place.token;
-      const packet = await this.source.ask<LookHead>(reading.id, "look", { kind, token }, { signal });
+      // of a long text one layer must do: all of them would take seconds
+      const layers = info.layers;
+      const where = info.q_len > 2048 ? { layer: layers[Math.floor(layers.length / 3)]! } : {};
+      const packet = await this.source.ask<LookHead>(reading.id, "look", { kind, token, ...where }, { signal });
       // a neighbour is no news: begin with a head that looks further
       const words = keyTokens(reading, kind);
       const far =

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -184,41 +184,62 @@ def _count(attention_map: AttentionMap, tokens: Sequence[Token], blocks: Sequenc
     wanted = (whole._replace(rows=slice(b.start, b.stop)) for b in blocks)
     for tile, weights in itertools.chain.from_iterable(map(attention_map.stream, wanted)):
         row = torch.arange(tile.rows.start, tile.rows.stop)
-        distance = column - row[:, None]
-        chosen = {
-            "previous": distance == -1,
-            "next": distance == 1,
-            "self": distance == 0,
-            "first": (column == 0) & (row[:, None] > 0),
-            "separator": separators.expand(len(row), -1),
-            # what stands right before or at the query itself would be no evidence of looking back
-            "induction": _follows_same(ids, row) & (distance < -1) & ordinary[row, None],
-            "local": (distance.abs() <= 3) & (distance != 0),
-        }
         mask = _scores.allowed(problem, tile, _scores.tile_kind(problem, tile))
         live = _scores.live_cells(problem, tile, mask)[0].cpu()
-        part = weights[0].double().cpu()
-        entropy = torch.special.entr(part).sum(-1)
-        tally.entropy[tile.heads] += entropy.sum(-1)
-        tally.distance[tile.heads] += (part * distance.abs()).sum((-1, -2))
-        keys = live.sum(-1).expand(entropy.shape)
-        share = entropy / keys.clamp(min=2).log()
-        tally.sums["uniform"][tile.heads] += share.masked_fill(keys < 4, 0).sum(-1)
+        part = weights[0].cpu()
+        entropy = torch.special.entr(part).sum(-1, dtype=torch.float64)
+        keys = live.sum(-1)
+        share = (entropy / keys.clamp(min=2).log()).masked_fill(keys < 4, 0)
+        tally.sums["uniform"][tile.heads] += share.sum(-1)
         tally.queries["uniform"][tile.heads] += (keys >= 4).sum(-1)
-        # every kind at once, row by row: [rows, heads, keys] @ [rows, keys, kinds]
-        cells = torch.stack(list(chosen.values()), -1)
-        looked = part.transpose(0, 1) @ cells.double()
-        seen = live.transpose(0, 1).float()
-        own = (seen @ cells.float()) > 0.5
-        far = distance.abs() > 3
-        others = torch.stack([far if k == "local" else ~c for k, c in chosen.items()], -1)
-        had_choice = own & ((seen @ others.float()) > 0.5)
-        had_choice = had_choice.expand(looked.shape)
-        looked = looked.masked_fill(~had_choice, 0)
-        for n, kind in enumerate(chosen):
-            tally.sums[kind][tile.heads] += looked[..., n].sum(0)
-            tally.queries[kind][tile.heads] += had_choice[..., n].sum(0)
+        tally.entropy[tile.heads] += entropy.sum(-1)
+        distance = (column - row[:, None]).abs_().to(part.dtype)
+        tally.distance[tile.heads] += (part * distance).sum((-1, -2), dtype=torch.float64)
+
+        # what stands right before or at the query itself would be no evidence of looking back
+        induction = _follows_same(ids, row) & (column < row[:, None] - 1) & ordinary[row, None]
+        near = [_near(row, length, offset) for offset in (-3, -2, -1, 0, 1, 2, 3)]
+        first = (torch.zeros_like(row)[:, None], (row > 0)[:, None])
+        found = {
+            "previous": _at(part, live, [near[2]]),
+            "next": _at(part, live, [near[4]]),
+            "self": _at(part, live, [near[3]]),
+            "first": _at(part, live, [first]),
+            "separator": _under(part, live, separators.expand(len(row), -1)),
+            "induction": _under(part, live, induction),
+            "local": _at(part, live, near[:3] + near[4:]),
+        }
+        itself = _at(part, live, [near[3]])[1]
+        for kind, (looked, own) in found.items():
+            others = keys - own - (itself if kind == "local" else 0)
+            had_choice = (own > 0) & (others > 0)
+            tally.sums[kind][tile.heads] += looked.masked_fill(~had_choice, 0).sum(-1)
+            tally.queries[kind][tile.heads] += had_choice.sum(-1)
     return tally
+
+
+_Places: TypeAlias = tuple[Tensor, Tensor]
+"""A key of each row, `[rows, 1]`, and whether there is one."""
+
+
+def _near(row: Tensor, length: int, offset: int) -> _Places:
+    """The key that stands so far behind each query."""
+    key = (row + offset)[:, None]
+    return key.clamp(0, length - 1), (key >= 0) & (key < length)
+
+
+def _at(part: Tensor, live: Tensor, places: Sequence[_Places]) -> tuple[Tensor, Tensor]:
+    """Each row's weight on some keys, and how many of them it may see."""
+    key, there = (torch.cat(side, 1) for side in zip(*places, strict=True))
+    seen = live.gather(-1, key.expand(*live.shape[:2], -1)) & there
+    weight = part.gather(-1, key.expand(*part.shape[:2], -1))
+    return weight.masked_fill(~there, 0).sum(-1, dtype=torch.float64), seen.sum(-1)
+
+
+def _under(part: Tensor, live: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's weight on the keys that are marked, and how many of them it may see."""
+    weight = part.masked_fill(~cells, 0).sum(-1, dtype=torch.float64)
+    return weight, (live & cells).sum(-1)
 
 
 def _follows_same(ids: Tensor, row: Tensor) -> Tensor:

@@ -152,6 +152,10 @@ def open_(
             "--beyond-limit", help="Rotary models: read beyond the length that was trained for."
         ),
     ] = False,
+    classroom: Annotated[
+        bool,
+        typer.Option("--class", help="Serve students on your network, who join with a code."),
+    ] = False,
 ) -> None:
     """See it in the browser: a page on this machine, for you alone, without the network."""
     import webbrowser
@@ -162,13 +166,16 @@ def open_(
         text = text_or_file(text, sys.stdin)
         _require_text(text)
     with _status("starting"):
-        from eyeline.server import Opened, Server, Shelf
+        from eyeline.server import Classroom, Opened, Server, Shelf
 
         shelf = Shelf(Opened(text, model, target, truncate, beyond_limit))
-        server = Server(shelf, port)
+        server = Server(shelf, port, Classroom() if classroom else None)
 
     def started() -> None:
         typer.echo(f"eyeline is at {server.link}")
+        if server.classroom is not None:
+            typer.echo(f"Students: {server.class_link}  code {server.classroom.code}")
+            typer.echo("Plain HTTP: for a network that you trust.", err=True)
         typer.echo("Ctrl-C ends it.", err=True)
         if browser:
             webbrowser.open(server.link)
@@ -176,6 +183,10 @@ def open_(
     with _progress() as report:
         shelf.model(model, report)
     server.run(started)
+    sys.stdout.flush()
+    # nothing is left to save, and threads that are in the middle of a matrix product cannot be told
+    # to end: the interpreter would wait for them, or fall over them
+    os._exit(0)
 
 
 @app.command(name="export")

@@ -13,6 +13,8 @@ from starlette.routing import Route
 
 from eyeline._errors import EyelineError
 from eyeline.server._writing import write
+from eyeline.server.classroom import JOIN, STUDENT_TEXT, Classroom, join, join_page
+from eyeline.server.guard import ROLE
 from eyeline.server.refusals import Refusal
 from eyeline.server.shelf import Shelf
 from eyeline.server.work import Desk, Frames, Report, explain
@@ -34,6 +36,9 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".woff2": "font/woff2"}
 _HEAVY = frozenset({"heads", "overview", "steps", "cell", "change", "effects"})
 
 
+CLASS_ROUTES = [Route(JOIN, join_page), Route(JOIN, join, methods=["POST"])]
+
+
 class Desks:
     """Quick answers do not wait behind slow ones."""
 
@@ -46,9 +51,11 @@ class Desks:
         self.slow.stop()
 
 
-def make_app(shelf: Shelf, desks: Desks) -> Starlette:
+def make_app(shelf: Shelf, desks: Desks, classroom: Classroom | None = None) -> Starlette:
     """The application; without a guard it serves nobody outside of tests."""
+    routes = [] if classroom is None else CLASS_ROUTES
     routes = [
+        *routes,
         Route("/", _page),
         Route("/static/{name:path}", _static),
         Route("/api/start", _start),
@@ -59,7 +66,7 @@ def make_app(shelf: Shelf, desks: Desks) -> Starlette:
         Route("/api/readings/{name}/{question}", _ask),
     ]
     app = Starlette(routes=routes, exception_handlers={Exception: _failed, Refusal: _refused})
-    app.state.shelf, app.state.desks = shelf, desks
+    app.state.shelf, app.state.desks, app.state.classroom = shelf, desks, classroom
     return app
 
 
@@ -82,11 +89,12 @@ async def _start(request: Request) -> Response:
     text = opened.text
     return JSONResponse(
         {
-            "models": shelf.offered(),
+            "models": [m for m in shelf.offered() if _may_use(request, m["name"])],
             "model": opened.model,
             "text": text if text is None or len(text) <= 4000 else None,
             "opened": text is not None,
             "characters": 0 if text is None else len(text),
+            "classroom": _is_student(request),
         }
     )
 
@@ -103,6 +111,7 @@ async def _read(request: Request) -> Any:
         raise Refusal("text and model are wanted, both as text")
     if target is not None and not isinstance(target, str):
         raise Refusal("target must be text")
+    _check_student(request, text if not asked.get("opened") else "", model)
 
     def job(report: Report) -> bytes:
         name, viewed = shelf.read(text, model, target, report)
@@ -116,6 +125,9 @@ async def _write(request: Request) -> Any:
     """Let a model write on."""
     shelf: Shelf = request.app.state.shelf
     asked = await _body(request)
+    text = asked.get("text")
+    model = str(asked.get("model") or shelf.opened.model)
+    _check_student(request, text if isinstance(text, str) else "", model)
     return Frames(request.app.state.desks.slow, lambda report: write(shelf, asked, report))
 
 
@@ -178,6 +190,22 @@ async def _ask(request: Request) -> Any:
 
     desks: Desks = request.app.state.desks
     return Frames(desks.slow if question in _HEAVY else desks.quick, job)
+
+
+def _is_student(request: Request) -> bool:
+    return request.scope.get(ROLE) == "student"
+
+
+def _may_use(request: Request, model: str) -> bool:
+    """Students use what the teacher has loaded: opening a model takes memory and time."""
+    return not _is_student(request) or model in request.app.state.shelf.models
+
+
+def _check_student(request: Request, text: str, model: str) -> None:
+    if not _may_use(request, model):
+        raise Refusal(f"{model!r} is not open in this class: ask your teacher to open it")
+    if _is_student(request) and len(text) > STUDENT_TEXT:
+        raise Refusal(f"in a class a text has at most {STUDENT_TEXT} characters: shorten it")
 
 
 async def _body(request: Request) -> dict[str, Any]:

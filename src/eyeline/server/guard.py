@@ -11,15 +11,20 @@ import http.cookies
 import secrets
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-__all__ = ["HEADERS", "Guard", "Keys"]
+__all__ = ["HEADERS", "ROLE", "Guard", "Keys", "Role"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Role: TypeAlias = Literal["owner", "student"]
+
+ROLE = "eyeline.role"
+"""Where a request's scope says whose it is."""
 
 HEADERS = {
     "content-security-policy": (
@@ -46,22 +51,25 @@ class Keys:
 
     Attributes:
         token: Stands in the link; 32 random bytes, new at every start.
-        cookies: What browsers hold that have used the link or, in a class, the join code.
+        cookies: What browsers hold, and whose they are: the "owner" has used the link, a "student"
+            the join code of a class.
     """
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    cookies: set[str] = field(default_factory=set)
+    cookies: dict[str, Role] = field(default_factory=dict)
 
-    def admit(self) -> str:
+    def admit(self, role: Role = "owner") -> str:
         """A new cookie."""
         cookie = secrets.token_urlsafe(32)
-        self.cookies.add(cookie)
+        self.cookies[cookie] = role
         return cookie
 
-    def knows(self, cookie: str) -> bool:
-        """Whether somebody was given this cookie; all are compared, whichever it is."""
+    def role(self, cookie: str) -> Role | None:
+        """Who was given this cookie; all are compared, whichever it is."""
         given = cookie.encode()
-        return bool(sum(hmac.compare_digest(given, one.encode()) for one in self.cookies))
+        pairs = self.cookies.items()
+        found: list[Role] = [r for c, r in pairs if hmac.compare_digest(given, c.encode())]
+        return found[0] if found else None
 
     def is_token(self, token: str) -> bool:
         """Whether this is the link's token."""
@@ -77,6 +85,7 @@ class Guard:
         hosts: Every `Host` that is ours, with the port.
         cookie: Name of the cookie; it holds the port, as browsers share cookies among ports.
         open_paths: Paths that need no cookie (the join page of a class); Host and origin they need.
+        door: Where a page without a cookie is sent, if there is a way in.
     """
 
     def __init__(
@@ -86,11 +95,12 @@ class Guard:
         hosts: Collection[str],
         cookie: str,
         open_paths: Collection[str] = (),
+        door: str | None = None,
     ) -> None:
         self._app, self._keys, self._cookie = app, keys, cookie
         self._hosts = frozenset(hosts)
         self._origins = frozenset(f"http://{host}" for host in hosts)
-        self._open = frozenset(open_paths)
+        self._open, self._door = frozenset(open_paths), door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -103,9 +113,13 @@ class Guard:
             return await _refuse(scope, receive, send, 403, reason)
         if scope["type"] == "http" and (token := self._token(scope)) is not None:
             return await self._enter(scope, receive, send, token)
-        if not self._admitted(scope) and scope.get("path") not in self._open:
+        role = self._role(scope)
+        if role is None and scope.get("path") not in self._open:
+            if self._door is not None and scope["type"] == "http" and scope["path"] == "/":
+                return await _send_to(self._door, send)
             advice = "this page needs the link that eyeline printed: open it once in this browser"
             return await _refuse(scope, receive, send, 401, advice)
+        scope[ROLE] = role
         return await self._app(scope, receive, send)
 
     def _foreign(self, scope: Scope) -> str | None:
@@ -141,15 +155,15 @@ class Guard:
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    def _admitted(self, scope: Scope) -> bool:
+    def _role(self, scope: Scope) -> Role | None:
         for header in _header(scope, b"cookie"):
             try:
                 found = http.cookies.SimpleCookie(header).get(self._cookie)
             except http.cookies.CookieError:
                 continue
-            if found is not None and self._keys.knows(found.value):
-                return True
-        return False
+            if found is not None and (role := self._keys.role(found.value)) is not None:
+                return role
+        return None
 
 
 def _header(scope: Scope, name: bytes) -> list[str]:
@@ -166,6 +180,12 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sender
+
+
+async def _send_to(place: str, send: Send) -> None:
+    headers = [(b"location", place.encode())]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, reason: str) -> None:

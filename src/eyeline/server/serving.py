@@ -10,7 +10,8 @@ import uvicorn
 
 from eyeline._errors import EyelineError
 from eyeline.readings import Reading
-from eyeline.server.app import Desks, make_app
+from eyeline.server.app import STATIC, Desks, make_app
+from eyeline.server.classroom import JOIN, Classroom, addresses
 from eyeline.server.guard import Guard, Keys
 from eyeline.server.protocol import LimitedProtocol
 from eyeline.server.shelf import Opened, Shelf
@@ -26,14 +27,15 @@ class Server:
     Args:
         shelf: What it shows.
         port: The port; 0 takes a free one.
+        classroom: Serve students on the network, who join with its code.
 
     Raises:
         EyelineError: The port is taken.
     """
 
-    def __init__(self, shelf: Shelf, port: int = 0) -> None:
-        self.shelf, self.keys = shelf, Keys()
-        self._socket = _bind(port)
+    def __init__(self, shelf: Shelf, port: int = 0, classroom: Classroom | None = None) -> None:
+        self.shelf, self.keys, self.classroom = shelf, Keys(), classroom
+        self._socket = _bind(port, _LOOPBACK if classroom is None else "0.0.0.0")
         self.port: int = self._socket.getsockname()[1]
         self._desks: Desks | None = None
         self._server: uvicorn.Server | None = None
@@ -51,8 +53,7 @@ class Server:
     async def serve(self, started: Callable[[], None] | None = None) -> None:
         """Serve until a signal or `stop`."""
         self._desks = Desks()
-        hosts = [f"{name}:{self.port}" for name in (_LOOPBACK, "localhost", "[::1]")]
-        app = Guard(make_app(self.shelf, self._desks), self.keys, hosts, f"eyeline-{self.port}")
+        app = self._guarded()
         config = uvicorn.Config(
             app,  # pyright: ignore[reportArgumentType]
             http=LimitedProtocol,
@@ -73,6 +74,26 @@ class Server:
         finally:
             self._desks.stop()
             watching.cancel()
+
+    def _guarded(self) -> Guard:
+        """The application behind its guard."""
+        assert self._desks is not None
+        cookie, names = f"eyeline-{self.port}", [_LOOPBACK, "localhost", "[::1]"]
+        open_paths: list[str] = []
+        if self.classroom is not None:
+            names += addresses()
+            fonts = (p.relative_to(STATIC).as_posix() for p in STATIC.glob("fonts/*.woff2"))
+            open_paths = [JOIN, "/static/app.css", *(f"/static/{font}" for font in fonts)]
+        app = make_app(self.shelf, self._desks, self.classroom)
+        app.state.keys, app.state.cookie = self.keys, cookie
+        hosts = [f"{name}:{self.port}" for name in names]
+        return Guard(app, self.keys, hosts, cookie, open_paths, JOIN if self.classroom else None)
+
+    @property
+    def class_link(self) -> str | None:
+        """What students type; None outside of a class."""
+        where = next(iter(addresses()), _LOOPBACK)
+        return None if self.classroom is None else f"http://{where}:{self.port}/"
 
     async def _watch(self, server: uvicorn.Server, started: Callable[[], None] | None) -> None:
         """Say when it has started; stop the work as soon as it is to end."""
@@ -115,11 +136,11 @@ def serve_reading(reading: Reading) -> Server:
     return server
 
 
-def _bind(port: int) -> socket.socket:
+def _bind(port: int, address: str = _LOOPBACK) -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((_LOOPBACK, port))
+        listening.bind((address, port))
     except (OSError, OverflowError) as error:
         listening.close()
         raise EyelineError(

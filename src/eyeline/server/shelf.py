@@ -4,9 +4,10 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from eyeline.capture.loading import LoadedModel
 from eyeline.models import CATALOGUE, cached
@@ -20,8 +21,10 @@ __all__ = ["Opened", "Shelf", "bytes_per_token"]
 _SHARE = 0.25
 """Of the memory that is free when the server starts."""
 
-_KEEP_INPUTS_BEYOND = 0.5
-"""Share of the budget beyond which a reading keeps its inputs instead of queries, keys, values."""
+_SMALL_SHARE = 0.5
+"""Of the budget: beyond it a reading keeps its inputs instead of queries, keys and values."""
+
+Keep: TypeAlias = Literal["vectors", "inputs"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Shelf:
         loaded = self.model(model, report)
         if not text.strip():
             return name, self.keep(name, Viewed(read(text, loaded)), 0)
-        need = self.admit(loaded, text)
+        keep, need = self.admit(loaded, text)
         with self.lock(model):
             if (held := self._held(name)) is not None:
                 return name, held
@@ -115,13 +118,13 @@ class Shelf:
                 target=target,
                 truncate=is_opened and opened.truncate,
                 beyond_limit=is_opened and opened.beyond_limit and loaded.has_rotary_positions,
-                keep="inputs" if need > _KEEP_INPUTS_BEYOND * self.budget else "vectors",
+                keep=keep,
                 tick=lambda done, total: report(f"{model} reads", done, total),
             )
         return name, self.keep(name, Viewed(made), need)
 
-    def admit(self, loaded: LoadedModel, text: str) -> int:
-        """Bytes that reading the text takes, made room for before anything runs.
+    def admit(self, loaded: LoadedModel, text: str) -> tuple[Keep, int]:
+        """What to keep of a text and the bytes it takes, made room for before anything runs.
 
         Raises:
             TooLarge: It would not fit if nothing else were there; says what would.
@@ -130,7 +133,10 @@ class Shelf:
         beyond = self.opened.beyond_limit and text == self.opened.text
         length = len(loaded.tokenizer(text, verbose=False)["input_ids"])
         length = length if beyond else min(length, limit)
-        each = bytes_per_token(loaded)
+        keep: Keep = "vectors"
+        if bytes_per_token(loaded, keep) * length > _SMALL_SHARE * self.budget:
+            keep = "inputs"
+        each = bytes_per_token(loaded, keep)
         if each * length > self.budget:
             most = self.budget // each
             raise TooLarge(
@@ -141,7 +147,7 @@ class Shelf:
         with self._lock:
             while self._readings and self._used() + each * length > self.budget:
                 self._readings.popitem(last=False)
-        return each * length
+        return keep, each * length
 
     def keep(self, name: str, viewed: Viewed, size: int) -> Viewed:
         """Hold a reading under a name."""
@@ -182,25 +188,30 @@ class Shelf:
         return sum(size for _, size in self._readings.values())
 
 
-def bytes_per_token(loaded: LoadedModel) -> int:
-    """What a token costs while it is read and after: kept vectors and a layer's working memory."""
-    config = loaded.config
-    text = getattr(config, "text_config", None) or config
-    width = getattr(text, "hidden_size", None) or getattr(text, "d_model", None) or 512
-    inner = next(
-        (
-            found
-            for name in ("intermediate_size", "d_ff", "ffn_dim", "encoder_ffn_dim", "n_inner")
-            if isinstance(found := getattr(text, name, None), int)
-        ),
-        4 * width,
-    )
-    layers = loaded.num_layers or 12
-    heads = getattr(text, "num_attention_heads", None) or getattr(text, "num_heads", None) or 12
-    kept = layers * (3 * width * 4 + heads * 8)
+def bytes_per_token(loaded: LoadedModel, keep: Keep = "vectors") -> int:
+    """What a token costs: what is kept of it in every layer, and one layer's working memory.
+
+    Args:
+        loaded: The model.
+        keep: "vectors": queries, keys and values. "inputs": what they are made of.
+    """
+    text = getattr(loaded.config, "text_config", None) or loaded.config
+    width = _size(text, ("hidden_size", "d_model", "n_embd", "dim"), 768)
+    heads = _size(text, ("num_attention_heads", "num_heads", "n_head", "n_heads"), 12)
+    kv_heads = _size(text, ("num_key_value_heads",), heads)
+    head_dim = _size(text, ("head_dim", "d_kv"), width // heads)
+    inner = _size(text, ("intermediate_size", "d_ff", "ffn_dim", "encoder_ffn_dim"), 4 * width)
+    numbers = (heads + 2 * kv_heads) * head_dim if keep == "vectors" else width
+    kept = (loaded.num_layers or 12) * (4 * numbers + 8 * heads)
     working = 4 * (6 * width + 3 * inner)
-    logits = 4 * getattr(text, "vocab_size", 0) if loaded.family in ("masked", "seq2seq") else 0
+    logits = 4 * _size(text, ("vocab_size",), 0) if loaded.family in ("masked", "seq2seq") else 0
     return kept + working + logits
+
+
+def _size(config: Any, names: Sequence[str], default: int) -> int:
+    """A size that configurations call by several names."""
+    found = (getattr(config, name, None) for name in names)
+    return next((size for size in found if isinstance(size, int) and size > 0), default)
 
 
 def _name(text: str, model: str, target: str | None) -> str:

@@ -180,9 +180,12 @@ def open_(
         if browser:
             webbrowser.open(server.link)
 
-    with _progress() as report:
-        shelf.model(model, report)
-    server.run(started)
+    try:
+        with _progress() as report, _status(f"opening {model}"):
+            shelf.model(model, report)
+        server.run(started)
+    finally:
+        server.close()
     sys.stdout.flush()
     # nothing is left to save, and threads that are in the middle of a matrix product cannot be told
     # to end: the interpreter would wait for them, or fall over them

@@ -115,6 +115,10 @@ class Server:
         """Serve in this thread until Ctrl-C."""
         with suppress(KeyboardInterrupt):
             asyncio.run(self.serve(started))
+        self.close()
+
+    def close(self) -> None:
+        """Give the port back; for a server that was never started."""
         self._socket.close()
 
     def start(self) -> threading.Thread:

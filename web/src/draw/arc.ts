@@ -15,6 +15,12 @@ export function arc(from: Point, to: Point, room: number): string {
   return `M${n(from.x)} ${n(from.y)}C${n(from.x)} ${n(from.y - up)} ${n(to.x)} ${n(to.y - up)} ${n(to.x)} ${n(to.y)}`;
 }
 
+/** A sightline between lines of text: straight out of the one, softly into the other. */
+export function descent(from: Point, to: Point): string {
+  const lean = Math.max(Math.min(Math.abs(to.y - from.y) * 0.6, 90), 10) * Math.sign(to.y - from.y);
+  return `M${n(from.x)} ${n(from.y)}C${n(from.x)} ${n(from.y + lean)} ${n(to.x)} ${n(to.y - lean)} ${n(to.x)} ${n(to.y)}`;
+}
+
 function n(value: number): string {
   return value.toFixed(1);
 }

@@ -149,6 +149,7 @@ export class FileSource implements Source {
     return {
       head: {
         token, hidden, total: row.reduce((a, b) => a + b, 0), strongest: layers.length * heads.length > 1 ? single.slice(0, 8) : [],
+        begin: single.filter((e) => e.key > 0 && Math.abs(e.key - token) > 1).slice(0, 8),
         entropy: row.reduce((sum, w) => (w > 0 ? sum - w * Math.log(w) : sum), 0),
         sentence: sentence(own, row, order, labels, by, info.queries === info.keys ? token : -1),
       },

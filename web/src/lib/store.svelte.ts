@@ -10,6 +10,7 @@ export interface LookHead {
   hidden: number | null;
   total: number | null;
   entropy: number | null;
+  begin: { layer: number; head: number; key: number }[];
   strongest: { layer: number; head: number; key: number; weight: number }[];
 }
 
@@ -170,9 +171,8 @@ export class Store {
       const packet = await this.source.ask<LookHead>(reading.id, "look", { kind, token, ...where }, { signal });
       // a neighbour is no news: begin with a head that looks further
       const words = keyTokens(reading, kind);
-      const far =
-        packet.head.strongest.find((e) => token - e.key > 1 && e.key > 0 && words[e.key]!.label.length > 3) ??
-        packet.head.strongest.find((e) => Math.abs(e.key - token) > 1 && e.key > 0);
+      const { begin } = packet.head;
+      const far = begin.find((e) => e.key < token && words[e.key]!.label.length > 3) ?? begin[0];
       const best = far ?? packet.head.strongest[0];
       const chosen = before === null && info.layers.includes(this.place.layer);
       place.layer = chosen ? this.place.layer : (best?.layer ?? info.layers[0]!);

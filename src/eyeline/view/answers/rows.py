@@ -1,9 +1,12 @@
 """One token's row or column, a head's largest weights: what hovering and clicking show."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from eyeline._plain import plain
+from eyeline.looks import Look
 from eyeline.view.answers.parameters import Asked
 from eyeline.view.packets import pack, weights16
 
@@ -45,11 +48,32 @@ def look(asked: Asked) -> bytes:
         "total": plain(total),
         "entropy": plain(float(torch.special.entr(mean.nan_to_num(0)).sum())),
         "strongest": where,
+        "begin": [] if found.is_one_head else _begin(found),
     }
     return pack(
         head,
         {"row": weights16(mean), "top": values.float(), "where": indices.to(torch.int32)},
     )
+
+
+def _begin(look: Look, count: int = 8) -> list[dict[str, Any]]:
+    """Where to begin: the strongest weights on other words than neighbours and the sink."""
+    own = look.query.index if look.kind != "cross" else -9
+    weights = look.weights.clone().nan_to_num(0)
+    for key in look.keys:
+        if key.special or key.index == 0 or abs(key.index - own) <= 1:
+            weights[..., key.index] = 0
+    values, places = weights.flatten().topk(min(count, weights.numel()))
+    heads, keys = weights.shape[1:]
+    return [
+        {
+            "layer": look.layers[place // (heads * keys)],
+            "head": look.heads[place // keys % heads],
+            "key": place % keys,
+        }
+        for place, value in zip(places.tolist(), values.tolist(), strict=True)
+        if value > 0
+    ]
 
 
 def row(asked: Asked) -> bytes:

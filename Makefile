@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TEXT := The animal didn't cross the street because it was tired
 
-.PHONY: demo test init lint types slow real sanitize wheel mutation bench pictures
+.PHONY: demo test init lint types slow real web browser sanitize wheel mutation bench pictures
 
 demo: init
 	$(BIN)/eyeline look "$(TEXT)" --model minilm --token it
@@ -34,6 +34,14 @@ real: init
 	$(BIN)/eyeline models get minilm smollm2
 	$(BIN)/pytest -m real
 
+# The browser's script and style: types, then the bundle that is committed.
+web:
+	cd web && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
+
+# Drives the page in Chromium (apt-get install chromium), with the network off.
+browser: init
+	$(BIN)/pytest -n 2 -m browser tests/browser
+
 mutation: init
 	$(BIN)/python -m bench.mutation
 
@@ -62,6 +70,9 @@ bench: init
 	$(BIN)/python -m bench.attention
 	$(BIN)/python -m bench.growth
 	$(BIN)/python -m bench.models
+	$(BIN)/python -m bench.explorer
+	$(BIN)/python -m bench.load
 
 pictures: init
 	$(BIN)/python -m bench.screenshots
+	EYELINE_PICTURES=docs $(BIN)/pytest -m browser tests/browser/test_pictures.py -k docs

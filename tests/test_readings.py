@@ -261,3 +261,17 @@ def test_the_model_is_left_as_it_was():
 def test_a_reading_needs_more_than_statistics():
     with pytest.raises(ValueError, match=r"'statistics'.*'vectors' or its 'inputs'"):
         reading_of("bert", keep="statistics")
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "gemma2", "qwen3", "opt"])
+def test_steps_of_a_long_text_stop_the_model_behind_their_layer(family, monkeypatch):
+    reading = read("the cat sat on the mat", tiny.loaded(family))
+    whole = reading.steps(0, 1, 3)
+    monkeypatch.setattr("eyeline.readings._LONG", 3)
+    reading = read("the cat sat on the mat", tiny.loaded(family))
+    told = []
+    short = reading.steps(0, 1, 3, tick=lambda done, total: told.append(done))
+    assert told == [0]
+    for one, other in zip(whole.stages, short.stages, strict=True):
+        assert one.name == other.name and one.delta == other.delta
+        torch.testing.assert_close(one.values, other.values, rtol=0, atol=0, equal_nan=True)

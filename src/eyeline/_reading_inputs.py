@@ -27,10 +27,19 @@ class TextTooLong(EyelineError):
     """The text has more tokens than the model can read at once."""
 
 
-def encode(loaded: LoadedModel, text: str, truncate: bool) -> tuple[dict[str, Any], list[Token]]:
+def encode(
+    loaded: LoadedModel, text: str, truncate: bool, beyond_limit: bool = False
+) -> tuple[dict[str, Any], list[Token]]:
     """What the model reads of a text, and its tokens."""
     limit = loaded.limit
-    encoding = loaded.encode(text, truncate=truncate)
+    if beyond_limit:
+        if not loaded.has_rotary_positions:
+            raise EyelineError(
+                f"{loaded.name} has a vector for each of its {limit} positions and no more: "
+                "it cannot read beyond them"
+            )
+        limit = None
+    encoding = loaded.encode(text, truncate=truncate and limit is not None)
     length = len(encoding["input_ids"])
     if length == 0:
         raise EyelineError(f"{loaded.name} finds no token in this text: give at least one word")

@@ -4,10 +4,11 @@ Every score is an average over queries of this one text, so it says what the hea
 what it is. A label needs its score, and enough queries to speak of; else it is "unsure".
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -55,6 +56,8 @@ class HeadReport:
             the weights are not finite.
         queries: Kind → how many queries the score is an average over.
         entropy: Mean entropy of the rows in nats.
+        distance: Mean distance in tokens between a query and what it looks at.
+        sampled: How many queries were looked at, where it was not all of them; else None.
     """
 
     layer: int
@@ -63,6 +66,8 @@ class HeadReport:
     scores: dict[str, float | None]
     queries: dict[str, int]
     entropy: float
+    distance: float = math.nan
+    sampled: int | None = None
 
     @property
     def evidence(self) -> str:
@@ -90,28 +95,49 @@ class HeadReport:
             "scores": self.scores,
             "queries": self.queries,
             "entropy": plain(self.entropy),
+            "distance": plain(self.distance),
+            "sampled": self.sampled,
         }
 
 
-def census(attention_map: AttentionMap, layer: int, tokens: Sequence[Token]) -> list[HeadReport]:
-    """Score every head of one self-attention layer, in one pass over its weights."""
-    tally = _count(attention_map, tokens)
-    entropy = attention_map.entropy()[0].double().cpu()
-    counted = tally.live >= 4
-    share = entropy / tally.live.clamp(min=2).log()
-    tally.sums["uniform"] = share.masked_fill(~counted, 0).sum(-1)
-    tally.queries["uniform"] = counted.sum(-1)
+def census(
+    attention_map: AttentionMap, layer: int, tokens: Sequence[Token], queries: int | None = None
+) -> list[HeadReport]:
+    """Score every head of one self-attention layer, in one pass over its weights.
+
+    Args:
+        attention_map: The layer's map.
+        layer: Its number.
+        tokens: The tokens, which are both queries and keys.
+        queries: Look at about this many queries only, in 16 blocks spread evenly over the text: a
+            long text has too many to look at all of them while somebody waits. None = all.
+    """
+    blocks = _blocks(len(tokens), queries)
+    tally = _count(attention_map, tokens, blocks)
+    looked_at = sum(len(block) for block in blocks)
     reports = []
     for head in range(attention_map.shape[1]):
-        queries = {kind: int(tally.queries[kind][head]) for kind in KINDS}
+        counts = {kind: int(tally.queries[kind][head]) for kind in KINDS}
         scores: dict[str, float | None] = {}
         for kind in KINDS:
             total = float(tally.sums[kind][head])
-            enough = queries[kind] >= _LEAST_QUERIES and math.isfinite(total)
-            scores[kind] = total / queries[kind] if enough else None
-        mean_entropy = float(entropy[head].mean())
-        reports.append(HeadReport(layer, head, _label(scores), scores, queries, mean_entropy))
+            enough = counts[kind] >= _LEAST_QUERIES and math.isfinite(total)
+            scores[kind] = total / counts[kind] if enough else None
+        entropy, distance = (float(t[head]) / looked_at for t in (tally.entropy, tally.distance))
+        sampled = looked_at if looked_at < len(tokens) else None
+        label = _label(scores)
+        reports.append(HeadReport(layer, head, label, scores, counts, entropy, distance, sampled))
     return reports
+
+
+def _blocks(length: int, queries: int | None) -> list[range]:
+    """Which queries to look at: all, or 16 runs of neighbours whose middles are evenly spread."""
+    if queries is None or queries >= length:
+        return [range(length)]
+    count = min(16, queries)
+    each = queries // count
+    firsts = [(2 * i + 1) * length // (2 * count) - each // 2 for i in range(count)]
+    return [range(first, first + each) for first in firsts]
 
 
 def _label(scores: dict[str, float | None]) -> str:
@@ -131,50 +157,89 @@ class _Tally:
     Attributes:
         sums: Kind → the weight that it looks for, `[heads]`.
         queries: Kind → how many queries had the choice, `[heads]`.
-        live: How many keys each query may see, `[heads, q_len]`.
+        entropy: Sum of the rows' entropies, `[heads]`.
+        distance: Sum of the rows' mean distances, `[heads]`.
     """
 
     sums: dict[str, Tensor]
     queries: dict[str, Tensor]
-    live: Tensor
+    entropy: Tensor
+    distance: Tensor
 
 
-def _count(attention_map: AttentionMap, tokens: Sequence[Token]) -> _Tally:
+def _count(attention_map: AttentionMap, tokens: Sequence[Token], blocks: Sequence[range]) -> _Tally:
     problem = attention_map.problem
     length, heads = len(tokens), attention_map.shape[1]
+    zeros = torch.zeros(heads, dtype=torch.float64)
     separators, ids = _separators(tokens), torch.tensor([t.id for t in tokens])
     ordinary = ~torch.tensor([t.special for t in tokens])
-    kinds = [kind for kind in KINDS if kind != "uniform"]
     tally = _Tally(
-        {kind: torch.zeros(heads, dtype=torch.float64) for kind in kinds},
-        {kind: torch.zeros(heads, dtype=torch.int64) for kind in kinds},
-        torch.zeros(heads, length, dtype=torch.int64),
+        {kind: zeros.clone() for kind in KINDS},
+        {kind: torch.zeros(heads, dtype=torch.int64) for kind in KINDS},
+        zeros.clone(),
+        zeros.clone(),
     )
     column = torch.arange(length)
-    for tile, weights in attention_map.stream():
+    whole = problem.whole()
+    wanted = (whole._replace(rows=slice(b.start, b.stop)) for b in blocks)
+    for tile, weights in itertools.chain.from_iterable(map(attention_map.stream, wanted)):
         row = torch.arange(tile.rows.start, tile.rows.stop)
-        distance = column - row[:, None]
-        chosen = {
-            "previous": distance == -1,
-            "next": distance == 1,
-            "self": distance == 0,
-            "first": (column == 0) & (row[:, None] > 0),
-            "separator": separators.expand(len(row), -1),
-            # what stands right before or at the query itself would be no evidence of looking back
-            "induction": _follows_same(ids, row) & (distance < -1) & ordinary[row, None],
-            "local": (distance.abs() <= 3) & (distance != 0),
-        }
         mask = _scores.allowed(problem, tile, _scores.tile_kind(problem, tile))
         live = _scores.live_cells(problem, tile, mask)[0].cpu()
-        part = weights[0].double().cpu()
-        tally.live[tile.heads, tile.rows] = live.sum(-1)
-        for kind, cells in chosen.items():
-            others = distance.abs() > 3 if kind == "local" else ~cells
-            had_choice = (live & cells).any(-1) & (live & others).any(-1)
-            weight = part.masked_fill(~cells, 0).sum(-1).masked_fill(~had_choice, 0)
-            tally.sums[kind][tile.heads] += weight.sum(-1)
+        part = weights[0].cpu()
+        entropy = torch.special.entr(part).sum(-1, dtype=torch.float64)
+        keys = live.sum(-1)
+        share = (entropy / keys.clamp(min=2).log()).masked_fill(keys < 4, 0)
+        tally.sums["uniform"][tile.heads] += share.sum(-1)
+        tally.queries["uniform"][tile.heads] += (keys >= 4).sum(-1)
+        tally.entropy[tile.heads] += entropy.sum(-1)
+        distance = (column - row[:, None]).abs_().to(part.dtype)
+        tally.distance[tile.heads] += (part * distance).sum((-1, -2), dtype=torch.float64)
+
+        # what stands right before or at the query itself would be no evidence of looking back
+        induction = _follows_same(ids, row) & (column < row[:, None] - 1) & ordinary[row, None]
+        near = [_near(row, length, offset) for offset in (-3, -2, -1, 0, 1, 2, 3)]
+        first = (torch.zeros_like(row)[:, None], (row > 0)[:, None])
+        found = {
+            "previous": _at(part, live, [near[2]]),
+            "next": _at(part, live, [near[4]]),
+            "self": _at(part, live, [near[3]]),
+            "first": _at(part, live, [first]),
+            "separator": _under(part, live, separators.expand(len(row), -1)),
+            "induction": _under(part, live, induction),
+            "local": _at(part, live, near[:3] + near[4:]),
+        }
+        itself = _at(part, live, [near[3]])[1]
+        for kind, (looked, own) in found.items():
+            others = keys - own - (itself if kind == "local" else 0)
+            had_choice = (own > 0) & (others > 0)
+            tally.sums[kind][tile.heads] += looked.masked_fill(~had_choice, 0).sum(-1)
             tally.queries[kind][tile.heads] += had_choice.sum(-1)
     return tally
+
+
+_Places: TypeAlias = tuple[Tensor, Tensor]
+"""A key of each row, `[rows, 1]`, and whether there is one."""
+
+
+def _near(row: Tensor, length: int, offset: int) -> _Places:
+    """The key that stands so far behind each query."""
+    key = (row + offset)[:, None]
+    return key.clamp(0, length - 1), (key >= 0) & (key < length)
+
+
+def _at(part: Tensor, live: Tensor, places: Sequence[_Places]) -> tuple[Tensor, Tensor]:
+    """Each row's weight on some keys, and how many of them it may see."""
+    key, there = (torch.cat(side, 1) for side in zip(*places, strict=True))
+    seen = live.gather(-1, key.expand(*live.shape[:2], -1)) & there
+    weight = part.gather(-1, key.expand(*part.shape[:2], -1))
+    return weight.masked_fill(~there, 0).sum(-1, dtype=torch.float64), seen.sum(-1)
+
+
+def _under(part: Tensor, live: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's weight on the keys that are marked, and how many of them it may see."""
+    weight = part.masked_fill(~cells, 0).sum(-1, dtype=torch.float64)
+    return weight, (live & cells).sum(-1)
 
 
 def _follows_same(ids: Tensor, row: Tensor) -> Tensor:

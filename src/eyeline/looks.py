@@ -1,8 +1,8 @@
-"""What a token looks at: one query's weights over layers and heads, ranked."""
+"""What a token looks at, or who looks at it: one row or column of the weights, ranked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -42,9 +42,10 @@ class Look:
         kind: "encoder", "decoder" or "cross".
         layers: The layers that were looked at.
         heads: The heads.
-        keys: Every key token.
+        keys: Every token at the other end: the keys, or with direction "by" the queries.
         weights: `[layers, heads, kv_len]`; renormalised if the sink is hidden.
         hidden: With the sink hidden: the mass it had, averaged over the heads; else None.
+        direction: "at": what the token looks at. "by": who looks at it, a column of the weights.
     """
 
     query: Token
@@ -54,6 +55,7 @@ class Look:
     keys: Sequence[Token]
     weights: Float[Tensor, "layers heads kv_len"]
     hidden: float | None = None
+    direction: Literal["at", "by"] = "at"
 
     @property
     def mean(self) -> Float[Tensor, " kv_len"]:
@@ -111,6 +113,8 @@ class Look:
             return f"'{label}': this row is NaN, it saw a number that is not finite"
         total = float(mean.sum())
         if total == 0:
+            if self.direction == "by":
+                return f"{label} is looked at by no token."
             what = "but the hidden first token" if self.hidden else "at all"
             return f"{label} looks at nothing {what}."
         order = torch.sort(mean, descending=True, stable=True)
@@ -122,6 +126,9 @@ class Look:
             itself = self.kind != "cross" and key.index == self.query.index
             named.append(f"{'itself' if itself else key.label} {100 * weight:.0f} %")
         where = "" if self.is_one_head else " on average"
+        if self.direction == "by":
+            given = f"together they give it {total:.2g} of their {len(mean)}"
+            return f"{label} is looked at{where} by {', '.join(named)}; {given}."
         text = f"{label} looks{where} at {', '.join(named)}"
         if total < cover:
             return f"{text}; all tokens together hold {100 * total:.0f} %."
@@ -134,6 +141,7 @@ class Look:
         return {
             "query": {"index": self.query.index, "label": self.query.label},
             "kind": self.kind,
+            "direction": self.direction,
             "layers": list(self.layers),
             "heads": list(self.heads),
             "sentence": self.sentence(),
@@ -153,8 +161,9 @@ def make_look(
     layer: int | None = None,
     head: int | None = None,
     hide_sink: bool = False,
+    direction: Literal["at", "by"] = "at",
 ) -> Look:
-    """Take one query's rows out of the maps of one kind.
+    """Take one query's rows, or one key's columns, out of the maps of one kind.
 
     Args:
         maps: Layer → map of one text.
@@ -164,6 +173,7 @@ def make_look(
         layer: Only this layer.
         head: Only this head.
         hide_sink: Leave the first key out and renormalise the rest; `hidden` says its mass.
+        direction: "by" takes the columns: `query` is the key, and `keys` are those who look.
 
     Raises:
         EyelineError: The layer or head does not exist or was not kept.
@@ -172,14 +182,21 @@ def make_look(
     num_heads = maps[layers[0]].shape[1]
     heads = tuple(range(num_heads)) if head is None else (check_head(num_heads, head),)
     first, last = heads[0], heads[-1] + 1
-    weights = torch.stack([maps[n][0, first:last, query.index] for n in layers]).double()
+    own = query.index
+    index = (own, slice(None)) if direction == "at" else (slice(None), own)
+    weights = torch.stack([maps[n][(0, slice(first, last), *index)] for n in layers]).double()
     hidden = None
-    if hide_sink:
+    if hide_sink and direction == "by":
+        sink = torch.stack([maps[n][0, first:last, :, 0] for n in layers]).double()
+        hidden = float(sink.mean())
+        rest = (1 - sink).clamp(min=0)
+        weights = weights * (own != 0) / rest.where(rest > 0, 1)
+    elif hide_sink:
         hidden = float(weights[..., 0].mean())
         weights[..., 0] = 0
         total = weights.sum(-1, keepdim=True)
         weights = weights / total.where(total > 0, 1)
-    return Look(query, kind, layers, heads, keys, weights, hidden)
+    return Look(query, kind, layers, heads, keys, weights, hidden, direction)
 
 
 def check_layer(maps: Mapping[int, AttentionMap], layer: int, kind: str) -> int:

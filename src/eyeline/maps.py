@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,10 @@ from eyeline.impl._statistics import (
     TopK,
     Wants,
 )
+from eyeline.masks import Mask
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["AttentionMap", "Measure", "TopK"]
 
@@ -113,6 +117,11 @@ class AttentionMap:
     def dtype(self) -> torch.dtype:
         """Weights are computed in float32 for half-precision inputs, else in the inputs' dtype."""
         return self.problem.compute_dtype
+
+    @property
+    def mask(self) -> Mask | None:
+        """Who may look where, as a rule; None where everybody may."""
+        return self.problem.mask
 
     @property
     def nbytes(self) -> int:
@@ -326,6 +335,16 @@ class AttentionMap:
         self._check_unchanged()
         whole = self.problem.whole()
         yield from self._chosen().stream(self.problem, self.normalizer, tile or whole)
+
+    def plot(self, **options: Any) -> "Axes":
+        """A figure of one head for a paper; see `eyeline.view.figure.plot_map`.
+
+        Args:
+            options: `batch`, `head`, `queries` and `keys` (labels), `caption`, `cmap`, `ax`.
+        """
+        from eyeline.view.figure import plot_map
+
+        return plot_map(self, **options)
 
     def save(self, path: str | Path) -> None:
         """Write the map (not the weights: O(n·d)) to a safetensors file, atomically."""

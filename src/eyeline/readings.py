@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch import Tensor, nn
 
 from eyeline import _map_files
 from eyeline._errors import EyelineError
@@ -20,11 +21,13 @@ from eyeline._reading_inputs import (
 )
 from eyeline.capture import watch
 from eyeline.capture.loading import LoadedModel, open_model
-from eyeline.capture.projections import find_projections, listen
-from eyeline.capture.recording import Maps
+from eyeline.capture.pacing import Tick, paced
+from eyeline.capture.projections import Projections, Seen, find_projections, listen
+from eyeline.capture.records import Maps, Record
 from eyeline.heads import HeadReport, census
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Normalizer
+from eyeline.interventions import Change, Outcome, intervene, run
 from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
@@ -34,9 +37,14 @@ from eyeline.sight import Sight, make_sight
 from eyeline.steps import Steps, make_steps
 from eyeline.tokens import Token, find_token, ids_to_tokens
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 __all__ = ["Reading", "TextTooLong", "load", "read"]
 
 _DEFAULT_MODEL = "minilm"
+_LONG = 512
+"""Tokens beyond which `steps` stops the model behind its layer."""
 
 
 def load(
@@ -78,6 +86,8 @@ def read(
     layers: Collection[int] | None = None,
     truncate: bool = False,
     keep: Literal["vectors", "inputs"] = "vectors",
+    beyond_limit: bool = False,
+    tick: Tick | None = None,
 ) -> "Reading":
     """Let a model read a text and keep what every token looked at.
 
@@ -91,6 +101,9 @@ def read(
         keep: "inputs" keeps each attention's inputs instead of its queries, keys and values, for
             long texts: a third to three fifths of the memory, and each map runs its layer's
             projections again when it is asked after another one (see `watch`).
+        beyond_limit: Read a text that is longer than what the model was trained for. Only models
+            whose positions are computed (rotary) can; what they say there is their own affair.
+        tick: Called as `(layers done, layers)` before every layer; it may raise to stop the model.
 
     Raises:
         TextTooLong: The text is longer than the model's limit, which the message names.
@@ -103,7 +116,7 @@ def read(
     check_text(text)
     if layers is not None:
         check_layers(loaded, layers)
-    inputs, tokens = encode(loaded, text, truncate)
+    inputs, tokens = encode(loaded, text, truncate, beyond_limit)
     target_tokens: list[Token] = []
     if loaded.family == "seq2seq":
         ids = target_ids(loaded, inputs, target)
@@ -111,10 +124,16 @@ def read(
         target_tokens = ids_to_tokens(ids, loaded.tokenizer)
     elif target is not None:
         raise EyelineError(f"{loaded.name} is no encoder-decoder: it reads a text without a target")
-    with torch.no_grad(), watch(loaded.network, layers=layers, keep=keep) as maps:
-        said = loaded.run(inputs)
+    with (
+        torch.no_grad(),
+        paced(loaded.network, tick),
+        watch(loaded.network, layers=layers, keep=keep) as maps,
+    ):
+        said = loaded.run(inputs, last=True)
     predictions = predictions_of(loaded, said, target_tokens or tokens)
-    return Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs)
+    made = Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs)
+    made.target = target
+    return made
 
 
 class Reading:
@@ -124,8 +143,10 @@ class Reading:
         text: The text.
         tokens: Its tokens.
         target_tokens: The decoder's tokens (encoder–decoders only).
+        target: The decoder's text as it was given; None where the model wrote it.
         model: Name of the model.
         source: Where its weights came from.
+        family: What the model's head says: "encoder", "masked", "causal" or "seq2seq".
         encoder: Layer → map of encoder self-attention; empty if the model has none.
         decoder: Layer → map of decoder self-attention.
         cross: Layer → map of the decoder looking at the encoder.
@@ -143,10 +164,13 @@ class Reading:
         inputs: dict[str, Any],
     ) -> None:
         self.text, self.tokens, self.target_tokens = text, list(tokens), list(target_tokens)
-        self.model, self.source = loaded.name, loaded.source
+        self.model, self.source, self.family = loaded.name, loaded.source, loaded.family
         self.predictions = list(predictions)
+        self.target: str | None = None
+        self._said: Tensor | None = None
         self._loaded: LoadedModel | None = loaded
         self._inputs = inputs
+        self._last_rerun: tuple[tuple[str, int], dict[str, Any]] | None = None
         self._names = {(r.kind, r.layer): r.name for r in maps.records.values()}
         self._set_maps({(r.kind, r.layer): r.map for r in maps.records.values()})
 
@@ -192,8 +216,9 @@ class Reading:
         head: int | None = None,
         kind: str | None = None,
         hide_sink: bool = False,
+        direction: Literal["at", "by"] = "at",
     ) -> Look:
-        """What a token looks at, ranked.
+        """What a token looks at, ranked; or who looks at it.
 
         Args:
             token: Its text ("it"), text and occurrence ("it:2"), or index.
@@ -201,22 +226,36 @@ class Reading:
             head: Only this head; None = all.
             kind: "encoder", "decoder" or "cross"; default: the kind that reads the text.
             hide_sink: Leave the first token out and renormalise; the answer says its mass.
+            direction: "by" turns the question round: who looks at this token?
         """
         kind = self.default_kind if kind is None else kind
+        own, others = self.query_tokens(kind), self.key_tokens(kind)
+        if direction == "by":
+            own, others = others, own
         return make_look(
             self.maps(kind),
             kind=kind,
-            query=find_token(self.query_tokens(kind), token),
-            keys=self.key_tokens(kind),
+            query=find_token(own, token),
+            keys=others,
             layer=layer,
             head=head,
             hide_sink=hide_sink,
+            direction=direction,
         )
 
-    def steps(self, layer: int, head: int, query: str | int, *, kind: str | None = None) -> Steps:
+    def steps(
+        self,
+        layer: int,
+        head: int,
+        query: str | int,
+        *,
+        kind: str | None = None,
+        tick: Tick | None = None,
+    ) -> Steps:
         """The arithmetic of one query in one head, from the token's vector to W_O.
 
-        The layer is run once more to see its inputs. A reading that was loaded from a file has no
+        The model is run once more to see the layer's inputs; other queries and heads of the same
+        layer then cost nothing. A reading that was loaded from a file has no
         model with it: its steps begin at q, k and v.
 
         Args:
@@ -224,6 +263,7 @@ class Reading:
             head: Number of the head.
             query: The token, as in `look`.
             kind: "encoder", "decoder" or "cross".
+            tick: Called as `(layers done, layers)` while the model runs; it may raise to stop it.
         """
         kind = self.default_kind if kind is None else kind
         maps = self.maps(kind)
@@ -232,7 +272,7 @@ class Reading:
         token = find_token(self.query_tokens(kind), query)
         context: dict[str, Any] = {}
         if self._loaded is not None:
-            context = self._rerun(kind, layer, attention_map)
+            context = self._rerun(kind, layer, attention_map, tick)
             attention_map = context.pop("map")
         return make_steps(
             attention_map,
@@ -244,13 +284,126 @@ class Reading:
             **context,
         )
 
-    def heads(self, kind: str | None = None) -> list[HeadReport]:
-        """A census of all self-attention heads: what kind each is here, with its score."""
+    def heads(self, kind: str | None = None, queries: int | None = None) -> list[HeadReport]:
+        """A census of all self-attention heads: what kind each is here, with its score.
+
+        Args:
+            kind: "encoder" or "decoder".
+            queries: Look at about this many queries of a long text only; None = all.
+        """
         kind = self.default_kind if kind is None else kind
         if kind == "cross":
             raise EyelineError("the census is of self-attention: choose encoder or decoder")
         tokens = self.key_tokens(kind)
-        return [r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens)]
+        return [
+            r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens, queries)
+        ]
+
+    def _listen(
+        self, name: str, layer: int, parts: Projections | None, tick: Tick | None
+    ) -> tuple[Seen | None, Record | None]:
+        """What goes through one layer's projections; of a long text the layers behind do not run.
+
+        Returns:
+            What was seen, and the attention call's record; None where the pass was stopped.
+        """
+        network, (module, _, call) = self.network, name.partition("@")
+        long = parts is not None and not call and len(self.tokens) > _LONG
+        seen, maps = None, None
+        # the pass must be left before it is known that it was enough: `watch` then asks nothing
+        with suppress(_Enough), ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(paced(network, tick))
+            maps = stack.enter_context(watch(network, layers=[layer], outputs=True))
+            if parts is not None:
+                attention = network.get_submodule(module)
+                seen = stack.enter_context(listen(parts, attention, int(call or 0)))
+            if long and parts is not None:
+                handle = parts.output.module.register_forward_hook(_stop)
+                stack.callback(handle.remove)
+            self._with_model().run(self._inputs, last=True)
+        return seen, None if maps is None else maps.records.get(name)
+
+    def intervene(self, *changes: Change, tick: Tick | None = None) -> Outcome:
+        """What the model says without some heads or edges, beside what it said.
+
+        Args:
+            changes: `eyeline.interventions.Ablate(layer, head)` or `Cut(layer, head, query, key)`.
+            tick: Called as `(layers done, layers)`; it may raise to stop the model.
+
+        Example:
+            >>> reading.intervene(Ablate(3, 1)).divergence          # doctest: +SKIP
+        """
+        return intervene(self, changes, tick=tick)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model's network.
+
+        Raises:
+            EyelineError: The reading was loaded from a file: no model came with it.
+        """
+        return self._with_model().network
+
+    def _with_model(self) -> LoadedModel:
+        if self._loaded is None:
+            raise EyelineError(
+                f"this reading was loaded from a file, without {self.model}: "
+                "read the text again to change something"
+            )
+        return self._loaded
+
+    @property
+    def loaded(self) -> LoadedModel | None:
+        """The model and its tokenizer; None where the reading was loaded from a file."""
+        return self._loaded
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the network was given."""
+        return self._inputs
+
+    def module_of(self, kind: str, layer: int) -> tuple[nn.Module, str]:
+        """The network, and the name of a layer's attention module in it."""
+        return self.network, self._names[kind, layer]
+
+    def decode(self, number: int) -> str:
+        """The text of a number of the vocabulary."""
+        return self._with_model().tokenizer.decode([number])
+
+    def said(self, tick: Tick | None = None) -> Tensor:
+        """What the model says of this text (see `LoadedModel.run`), once more; kept."""
+        if self._said is None:
+            self._said = run(self._with_model(), self._inputs, next(iter(self.maps())), tick)
+        return self._said
+
+    def show(self, **place: Any) -> Any:
+        """The explorer: in a notebook its widget, elsewhere the browser.
+
+        Args:
+            place: Where it opens: `token`, `layer`, `head`, `kind`, `lens`.
+
+        Returns:
+            The widget; outside of notebooks the server that now runs, with `.link` and `.stop()`.
+        """
+        from eyeline.view import showing
+
+        return showing.show(self, **place)
+
+    def plot(self, **options: Any) -> "Axes":
+        """A figure for a paper, on matplotlib axes; see `eyeline.view.figure.plot_reading`.
+
+        Args:
+            options: `layer`, `head`, `token`, `kind`, `hide_sink`, `ax`, `cmap`.
+        """
+        from eyeline.view.figure import plot_reading
+
+        return plot_reading(self, **options)
+
+    def _repr_html_(self) -> str:
+        from eyeline.view.notebook import static_html
+
+        return static_html(self)
 
     def sight(self, kind: str | None = None) -> Sight:
         """Who may look where, and who does, over all layers and heads.
@@ -274,6 +427,7 @@ class Reading:
             "target_tokens": [dataclasses.asdict(t) for t in self.target_tokens],
             "model": self.model,
             "source": self.source,
+            "family": self.family,
             "predictions": [p.to_dict() for p in self.predictions],
         }
         _map_files.save(maps, Path(path), extra)
@@ -299,6 +453,7 @@ class Reading:
     ) -> "Reading":
         reading = cls.__new__(cls)
         reading.text, reading.model, reading.source = extra["text"], extra["model"], extra["source"]
+        reading.family = extra.get("family", "encoder")
         reading.tokens = [Token(**t) for t in extra["tokens"]]
         reading.target_tokens = [Token(**t) for t in extra["target_tokens"]]
         reading.predictions = [
@@ -311,6 +466,7 @@ class Reading:
             for p in extra["predictions"]
         ]
         reading._loaded, reading._inputs, reading._names = None, {}, {}
+        reading._last_rerun, reading.target, reading._said = None, None, None
         found = {}
         for name, (problem, normalizer) in maps.items():
             kind, _, layer = name.partition("/")
@@ -323,27 +479,32 @@ class Reading:
         layers = ", ".join(f"{len(self.maps(k))} {k}" for k in self.kinds)
         return f"Reading({shown!r}, {len(self.tokens)} tokens, {self.model}: {layers} layers)"
 
-    def _rerun(self, kind: str, layer: int, attention_map: AttentionMap) -> dict[str, Any]:
-        """Run the model again, listening to one layer's projections."""
+    def _rerun(
+        self, kind: str, layer: int, attention_map: AttentionMap, tick: Tick | None = None
+    ) -> dict[str, Any]:
+        """Run the model again as far as one layer, listening to its projections."""
         assert self._loaded is not None
+        if self._last_rerun is not None and self._last_rerun[0] == (kind, layer):
+            return dict(self._last_rerun[1])
+        self._last_rerun = None  # two layers at a time would be one too many
         network, name = self._loaded.network, self._names[kind, layer]
         heads, kv_heads = attention_map.shape[1], attention_map.problem.key.shape[1]
         parts = find_projections(network, name, heads, kv_heads)
-        module, _, call = name.partition("@")
-        with (
-            torch.no_grad(),
-            watch(network, layers=[layer], outputs=True) as maps,
-            ExitStack() as stack,
-        ):
-            seen = None
-            if parts is not None:
-                attention = network.get_submodule(module)
-                seen = stack.enter_context(listen(parts, attention, int(call or 0)))
-            self._loaded.run(self._inputs)
-        record = maps.records[name]
-        return {
-            "projections": parts,
-            "seen": seen,
-            "output": record.output,
-            "map": record.map,
-        }
+        seen, record = self._listen(name, layer, parts, tick)
+        if record is not None:
+            context = {"output": record.output, "map": record.map}
+        else:  # stopped behind the layer: what entered W_O are the heads' outputs
+            assert seen is not None and seen.concat is not None
+            output = seen.concat.unflatten(-1, (heads, -1)).transpose(1, 2)
+            context = {"output": output, "map": attention_map}
+        context |= {"projections": parts, "seen": seen}
+        self._last_rerun = ((kind, layer), context)
+        return dict(context)
+
+
+class _Enough(Exception):
+    """The layer that somebody listens to is done."""
+
+
+def _stop(_module: nn.Module, _args: object, _output: object) -> None:
+    raise _Enough

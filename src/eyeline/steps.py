@@ -13,12 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eyeline._plain import plain
-from eyeline._stages import Builder, Stage, Vectors, combine, project, weigh
+from eyeline._stages import Arithmetic, Builder, Stage, Vectors, combine, project, weigh
+from eyeline._stages.explaining import Cell, explain
 from eyeline.capture.projections import Projections, Seen
 from eyeline.maps import AttentionMap
 from eyeline.tokens import Token
 
-__all__ = ["Stage", "Steps", "Verification", "make_steps"]
+__all__ = ["Cell", "Stage", "Steps", "Verification", "make_steps"]
 
 _TOLERANCES = {
     torch.float64: 1e-12,
@@ -82,6 +83,21 @@ class Steps:
     stages: tuple[Stage, ...]
     notes: tuple[str, ...] = ()
     tolerance: float = 1e-5
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+
+    def explain(self, name: str, key: int | None = None, feature: int | None = None) -> Cell:
+        """How one number of a stage was made: formula with numbers, inputs, Python.
+
+        Args:
+            name: The stage.
+            key: Index of the key, for stages with numbers per key.
+            feature: Index of the feature, for stages with vectors.
+
+        Raises:
+            KeyError: There is no such stage.
+            IndexError: The stage has no such number.
+        """
+        return explain(self.stages, self.arithmetic, self[name], key, feature)
 
     def __getitem__(self, name: str) -> Stage:
         for stage in self.stages:
@@ -181,4 +197,5 @@ def make_steps(
         stages=tuple(build.stages),
         notes=tuple(build.notes),
         tolerance=_TOLERANCES[problem.query.dtype],
+        arithmetic=build.arithmetic,
     )

@@ -39,6 +39,13 @@ def project(build: Builder, parts: Projections, seen: Seen, model: Vectors) -> V
             f"head {build.head} reads key/value head {build.kv_head}"
         )
     width, value_width = problem.query.shape[-1], problem.value.shape[-1]
+    build.arithmetic.sources = sources
+    build.arithmetic.linear |= {
+        "query": parts.query.head(build.head, width),
+        "key": parts.key.head(build.kv_head, width),
+        "value": parts.value.head(build.kv_head, value_width),
+        "output": parts.output,
+    }
     q = _projected(
         *(build, "query", "query: what is it looking for?"),
         *(parts.query.head(build.head, width), x, model.q),
@@ -160,6 +167,7 @@ def _rotate(
         return q, k  # a layer without positions (NoPE), or something that is not known
     row = slice(build.row, build.row + 1)
     cos, sin = best.cos, best.sin
+    build.arithmetic.rotation = (cos, sin, best.interleaved)
     turned_q = apply_rotary(q[None], cos[row], sin[row], interleaved=best.interleaved)[0]
     half = 1 if best.interleaved else cos.shape[1] // 2
     part = f" (its first {cos.shape[1]} numbers)" if cos.shape[1] < k.shape[1] else ""

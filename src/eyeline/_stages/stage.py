@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eyeline.capture.projections import Linear
 from eyeline.maps import AttentionMap
 from eyeline.tokens import Token
 
@@ -64,6 +65,30 @@ class Stage:
 
 
 @dataclass(eq=False)
+class Arithmetic:
+    """What the stages were computed with, so that any one number can be computed again.
+
+    Attributes:
+        linear: "query", "key", "value", "output" → the projection; the first three of this head.
+        sources: The vectors that keys and values are made of, `[kv_len, embed_dim]`.
+        rotation: cos and sin of every position, `[length, rotated]`, and whether pairs are
+            neighbours (else halves); None without rotary positions.
+        scale: What the scores are multiplied by.
+        softcap: Beyond which no score goes, or None.
+        sink: This head's sink, or None.
+        position: The query's row.
+    """
+
+    linear: dict[str, Linear] = field(default_factory=dict)
+    sources: Tensor | None = None
+    rotation: tuple[Tensor, Tensor, bool] | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+    sink: float | None = None
+    position: int = 0
+
+
+@dataclass(eq=False)
 class Builder:
     """Collects stages for one query; `top` is the key that the examples are about."""
 
@@ -73,8 +98,14 @@ class Builder:
     keys: Sequence[Token]
     stages: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def __post_init__(self) -> None:
+        problem = self.map.problem
+        self.arithmetic.position = self.row
+        self.arithmetic.scale, self.arithmetic.softcap = problem.scale, problem.softcap
+        if problem.sinks is not None:
+            self.arithmetic.sink = float(problem.sinks[self.head])
         self.kv_head = self.head // self.map.problem.group
         self.weights = self.map[0, self.head, self.row].double()
         self.top = int(self.weights.nan_to_num().argmax()) if len(self.keys) else 0

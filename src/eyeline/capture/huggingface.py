@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from eyeline.biases import Bias
 from eyeline.capture.borrowing import NAME, borrowed
+from eyeline.capture.editing import narrowed
 from eyeline.capture.hf_biases import symbolic_bias
 from eyeline.capture.hf_calls import give_back, inputs_noted, recipe_of
 from eyeline.capture.recipes import Recipe
@@ -88,6 +89,7 @@ def attention_forward(
     if isinstance(attention_mask, SymbolicMask):
         mask = attention_mask.rule
         _check_mask(attention_mask, query, key)
+    mask = narrowed(module, mask)
     bias: Tensor | Bias | None = None
     if position_bias is not None:
         bias = symbolic_bias(module, position_bias)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from eyeline.impl._problem import Problem
 from eyeline.maps import AttentionMap, Measure
+from eyeline.masks import Mask
 
 __all__ = ["Keep", "MeasuredMap", "OutlinedMap", "Wanted"]
 
@@ -60,6 +61,10 @@ class OutlinedMap(AttentionMap):
     @property
     def dtype(self) -> torch.dtype:
         return self._outline.compute_dtype
+
+    @property
+    def mask(self) -> Mask | None:
+        return self._outline.mask
 
     def _described(self, kept: str) -> str:
         batch, heads, q_len, kv_len = self.shape

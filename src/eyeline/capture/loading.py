@@ -1,7 +1,8 @@
 """A folder or file as a model and its tokenizer: eyeline's own network, or one of transformers'."""
 
+import inspect
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,11 @@ class HuggingFaceModel(LoadedModel):
         return None if bound is None else bound - _reserved_positions(self.network)
 
     @property
+    def has_rotary_positions(self) -> bool:
+        """Whether positions are computed rather than looked up, so that there is no last one."""
+        return any(name.endswith("rotary_emb") for name, _ in self.network.named_modules())
+
+    @property
     def num_layers(self) -> int | None:
         config = self.config
         parts = [config, *(getattr(config, n, None) for n in ("text_config", "encoder", "decoder"))]
@@ -130,10 +136,27 @@ class HuggingFaceModel(LoadedModel):
         return inputs | {"decoder_input_ids": target}
 
     @torch.no_grad()
-    def run(self, inputs: dict[str, Any]) -> Tensor:
-        extra = {"use_cache": False} if self.family in ("causal", "seq2seq") else {}
+    def run(self, inputs: dict[str, Any], *, last: bool = False) -> Tensor:
+        says_next = self.family in ("causal", "seq2seq")
+        extra: dict[str, Any] = {"use_cache": False} if says_next else {}
+        if last and "logits_to_keep" in inspect.signature(self.network.forward).parameters:
+            extra |= {"logits_to_keep": 1} if says_next else {}
         result = self.network(**inputs, **extra)
-        return (result.last_hidden_state if self.family == "encoder" else result.logits)[0]
+        said = (result.last_hidden_state if self.family == "encoder" else result.logits)[0]
+        return said[-1:] if last and says_next else said
+
+    def continuing(self) -> Callable[[Sequence[int]], Tensor]:
+        past = None
+
+        @torch.no_grad()
+        def read(ids: Sequence[int]) -> Tensor:
+            nonlocal past
+            fed = torch.tensor([list(ids)], device=self.network.device)
+            result = self.network(input_ids=fed, past_key_values=past, use_cache=True)
+            past = result.past_key_values
+            return result.logits[0, -1]
+
+        return read
 
     def write(self, inputs: dict[str, Any], count: int) -> list[int]:
         made = self._generate(inputs, count, do_sample=False, num_beams=1)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eyeline.capture.editing import is_cut, narrowed
 from eyeline.capture.recipes import Recipe
 from eyeline.capture.recording import measure_for, slots_for
 from eyeline.functional import attention, observe
@@ -54,6 +55,8 @@ def _observe(
     kind: Kind,
     call: dict[str, Any],
 ) -> Tensor:
+    if is_cut():
+        call = call | {"attn_mask": narrowed(module, call.get("attn_mask"))}
     slots = slots_for(module, causal=kind == "decoder", cross=kind == "cross")
     if not slots:
         return attention(*vectors, **call)

@@ -1,7 +1,7 @@
 """A network, its tokenizer, and where both came from: what `eyeline.load` gives."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -73,9 +73,27 @@ class LoadedModel(ABC):
     def with_target(self, inputs: dict[str, Any], ids: Sequence[int]) -> dict[str, Any]:
         """The inputs, and what the decoder reads."""
 
+    @property
     @abstractmethod
-    def run(self, inputs: dict[str, Any]) -> Float[Tensor, "length width"]:
-        """Read one text: logits of each token, or vectors of an encoder."""
+    def has_rotary_positions(self) -> bool:
+        """Whether positions are computed rather than looked up, so that there is no last one."""
+
+    @abstractmethod
+    def run(self, inputs: dict[str, Any], *, last: bool = False) -> Float[Tensor, "length width"]:
+        """Read one text: logits of each token, or vectors of an encoder.
+
+        Args:
+            inputs: What `inputs` gives.
+            last: Where the model says what comes next, only what comes after the last token: one
+                row. The logits of 8,192 tokens of SmolLM2 take 1.6 GB.
+        """
+
+    @abstractmethod
+    def continuing(self) -> Callable[[Sequence[int]], Float[Tensor, " vocabulary"]]:
+        """A decoder in the middle of a text: called with more tokens, logits of what follows.
+
+        What it has read stays in a cache of keys and values.
+        """
 
     @abstractmethod
     def write(self, inputs: dict[str, Any], count: int) -> list[int]:

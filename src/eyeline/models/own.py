@@ -1,6 +1,6 @@
 """One of eyeline's own networks with its tokenizer: what `eyeline.load` gives for five families."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eyeline._errors import EyelineError
-from eyeline.models.generation import Choice, generate, steps
+from eyeline.models.generation import Choice, Writer, generate, steps
 from eyeline.models.loaded import LoadedModel
 from eyeline.models.tokenizer import Encoding
+from eyeline.nn import Rotary
 
 __all__ = ["OwnModel"]
 
@@ -57,12 +58,29 @@ class OwnModel(LoadedModel):
     def with_target(self, inputs: dict[str, Any], ids: Sequence[int]) -> dict[str, Any]:
         return inputs | {"target": torch.tensor([list(ids)], device=self._device)}
 
+    @property
+    def has_rotary_positions(self) -> bool:
+        return any(isinstance(module, Rotary) for module in self.network.modules())
+
     @torch.no_grad()
-    def run(self, inputs: dict[str, Any]) -> Float[Tensor, "length width"]:
+    def run(self, inputs: dict[str, Any], *, last: bool = False) -> Float[Tensor, "length width"]:
         if self.family == "seq2seq":
-            return self.network(**inputs)[0]
-        hidden = self.network.hidden(**inputs)
-        return (hidden if self.family == "encoder" else self.network.logits(hidden))[0]
+            return self.network(**inputs)[0, -1:] if last else self.network(**inputs)[0]
+        (hidden,) = self.network.hidden(**inputs)
+        if self.family == "encoder":
+            return hidden
+        return self.network.logits(hidden[-1:] if last and self.family == "causal" else hidden)
+
+    def continuing(self) -> Callable[[Sequence[int]], Float[Tensor, " vocabulary"]]:
+        writer: Writer | None = None
+
+        @torch.no_grad()
+        def read(ids: Sequence[int]) -> Tensor:
+            nonlocal writer
+            writer = writer or Writer(self.network, [ids])
+            return writer.read(torch.tensor([list(ids)], device=writer.device))[0]
+
+        return read
 
     def write(self, inputs: dict[str, Any], count: int) -> list[int]:
         source = inputs["source"].tolist()

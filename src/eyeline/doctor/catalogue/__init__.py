@@ -1,0 +1,7 @@
+"""What is right, and what people write instead: one file per subject.
+
+attention.py   scores, scale, softmax, weighted sum       masking.py   masks inside attention
+"""
+
+from eyeline.doctor.catalogue import masking as masking
+from eyeline.doctor.catalogue.attention import ATTENTION as ATTENTION

@@ -1,0 +1,294 @@
+"""`check`: is this right, and if not, which mistake is it?"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from eyeline._errors import EyelineError
+from eyeline.doctor._compare import empty_policy, judged_rows, worst, EMPTY_ROWS
+from eyeline.doctor._convention import Convention, Hypothesis
+from eyeline.doctor._search import Judge
+from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
+from eyeline.doctor.kinds import KINDS, kind_of
+from eyeline.doctor.options import Options
+from eyeline.doctor.recipe import Variant
+
+__all__ = ["check"]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A convention under which the candidate ran, with one thing that it may be meant to do."""
+
+    convention: Convention
+    hypothesis: Hypothesis
+    judge: Judge
+
+    @property
+    def called(self) -> dict[str, str]:
+        return {**self.convention.notes, **self.hypothesis.notes}
+
+
+def check(
+    candidate: Callable[..., Any],
+    what: str | None = None,
+    *,
+    adapter: Callable[..., Any] | None = None,
+    layout: str | None = None,
+    mask: str | None = None,
+    causal: bool | str | None = None,
+    scale: float | None = None,
+    num_heads: int | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+    norm_first: bool | None = None,
+    pairing: str | None = None,
+    base: float | None = None,
+    arrays: str | None = None,
+    empty_rows: str | None = None,
+) -> Diagnosis:
+    """Whether an implementation is right; if not, which known mistake it equals.
+
+    Args:
+        candidate: A function, or a module with its weights. It is called, never changed.
+        what: What it should compute, a name of `eyeline.doctor.KINDS`. Default: as its parameters
+            or its name say.
+        adapter: How to call it where its signature cannot be mapped: a function of the candidate
+            and the inputs of its kind (`eyeline.doctor.KINDS[what].signature`).
+        layout: "BHLD", "BLHD", "BLD" or "LD"; default: whichever works.
+        mask: "attend" (True = may attend), "ignore" (True = must not), "add" (to the scores) or
+            "ones" (1 = may attend); default: whichever is right.
+        causal: Whether it is causal by itself; "top-left" or "bottom-right" say where a causal mask
+            is aligned when there are fewer queries than keys. Default: whichever is right.
+        scale: What scores are multiplied with. Default: `1 / sqrt(head_dim)`.
+        num_heads: Of a module that does not say it.
+        weights: A module's projections by name (query, key, value, output), `[out, in]` each, where
+            they cannot be found.
+        norm_first: Of a block; default: whichever is right.
+        pairing: Of rotary positions and sinusoids: "interleaved" or "halves"; default: whichever.
+        base: Of rotary positions and sinusoids; default 10000.
+        arrays: "torch", "numpy" or "jax"; default: as its source says.
+        empty_rows: "zero": a query that may see nothing must get 0. Default: it is only remarked.
+
+    Returns:
+        The diagnosis: `.ok`, `.name`, `.evidence`, `.stages`.
+
+    Raises:
+        EyelineError: It could not be checked: nobody knows what it is or how to call it, or it
+            needs a device that is not here.
+
+    Example:
+        >>> import torch, eyeline
+        >>> def mine(q, k, v):
+        ...     return torch.softmax(q @ k.transpose(-2, -1), -1) @ v
+        >>> eyeline.check(mine).name
+        'not scaled'
+    """
+    options = Options(
+        adapter, layout, mask, causal, scale, num_heads, weights, norm_first, pairing, base, arrays,
+        empty_rows,
+    )  # fmt: skip
+    name = _name(candidate)
+    kind = kind_of(candidate, name, what)
+    options.only(f"what={kind.recipe.name!r}", kind.states)
+    conventions = list(kind.conventions(name, candidate, options, kind.recipe))
+    readings, failed = _run(conventions, options)
+    if not readings:
+        return _cannot_run(name, kind.recipe.name, failed)
+    for reading in readings:
+        if reading.judge.right(reading.convention.answers, reading.convention.precise):
+            return _right(name, reading, kind)
+    return _wrong(name, readings, kind)
+
+
+def _run(
+    conventions: list[Convention], options: Options
+) -> tuple[list[_Reading], list[Convention]]:
+    """What ran, of the first tier in which anything did; and what did not."""
+    readings: list[_Reading] = []
+    failed: list[Convention] = []
+    judges: dict[Any, Judge] = {}
+    for tier in sorted({c.tier for c in conventions}):
+        for convention in conventions:
+            if convention.tier != tier:
+                continue
+            if not convention.run():
+                failed.append(convention)
+                continue
+            for hypothesis in convention.hypotheses:
+                judge = _judge(judges, convention, hypothesis, options)
+                reading = _Reading(convention, hypothesis, judge)
+                readings.append(reading)
+                if judge.right(convention.answers, convention.precise):
+                    return [reading], failed
+        if readings:
+            break
+    return readings, failed
+
+
+def _judge(
+    judges: dict[Any, Judge], convention: Convention, hypothesis: Hypothesis, options: Options
+) -> Judge:
+    """One judge for all conventions with the same questions."""
+    for judge in judges.values():
+        if _same_cases(judge, hypothesis):
+            return judge
+    made = Judge(convention.recipe, hypothesis.cases, strict=options.empty_rows == "zero")
+    judges[len(judges)] = made
+    return made
+
+
+def _same_cases(judge: Judge, hypothesis: Hypothesis) -> bool:
+    if len(judge.cases) != len(hypothesis.cases):
+        return False
+    return all(
+        a.name == b.name and a.inputs.keys() == b.inputs.keys()
+        and all(_same(a.inputs[n], b.inputs[n]) for n in a.inputs)
+        for a, b in zip(judge.cases, hypothesis.cases, strict=True)
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and bool((one == other).all())
+    return one is other or (not isinstance(one, Tensor) and one == other)
+
+
+def _right(name: str, reading: _Reading, kind: Any) -> Diagnosis:
+    convention = reading.convention
+    comparison = Stage("comparison", True, (f"right in {_answered(convention)} cases",))
+    return Diagnosis(
+        name,
+        kind.recipe.name,
+        ok=True,
+        stages=(_shapes(convention), comparison),
+        called=reading.called,
+        remarks=tuple(_remarks(reading)),
+    )
+
+
+def _wrong(name: str, readings: list[_Reading], kind: Any) -> Diagnosis:
+    found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
+    for pairs in (False, True):
+        for reading in readings:
+            convention = reading.convention
+            for variant in reading.judge.explain(
+                convention.answers, convention.precise, pairs=pairs
+            ):
+                names = tuple(m.name for m in variant.mistakes)
+                found.setdefault(names, (reading, variant))
+        if found:
+            break
+    reading = next(iter(found.values()))[0] if found else readings[0]
+    explanations = tuple(variant.mistakes for _, variant in found.values())
+    evidence = _evidence(reading)
+    wrong = reading.judge.wrong_cases(reading.convention.answers, reading.convention.precise)
+    cases = reading.judge.cases
+    lines = (f"wrong in {len(wrong)} of {_answered(reading.convention)} cases: "
+             + ", ".join(cases[i].name for i in wrong),)
+    stages = [_shapes(reading.convention), Stage("comparison", False, lines)]
+    if found:
+        stages.append(Stage("search", False, (_search_line(reading, explanations),)))
+    else:
+        stages.append(Stage("search", None, ("no known mistake, and no two of them, give this",)))
+    return Diagnosis(
+        name,
+        kind.recipe.name,
+        ok=False,
+        problem=None if found else UNKNOWN,
+        explanations=explanations,
+        evidence=evidence,
+        stages=tuple(stages),
+        called=reading.called,
+        remarks=tuple(_remarks(reading)),
+    )
+
+
+def _search_line(reading: _Reading, explanations: tuple[Any, ...]) -> str:
+    how = "equals" if len(explanations) == 1 else "cannot be told apart from"
+    what = " or ".join(" and ".join(m.name for m in together) for together in explanations)
+    return f"{how} {reading.judge.recipe.name} with: {what}"
+
+
+def _evidence(reading: _Reading) -> tuple[Evidence, ...]:
+    """The worst number of the first case that is wrong."""
+    convention, judge = reading.convention, reading.judge
+    for index in judge.wrong_cases(convention.answers, convention.precise):
+        answer = convention.answers[index].value
+        assert answer is not None
+        state = judge.rights[index]
+        right = getattr(state, judge.recipe.result)
+        if right.shape != answer.shape:
+            continue
+        rows = judged_rows(judge.recipe, state)
+        if rows is not None:  # rows that see nothing are judged apart
+            hide = ~rows[..., None].expand(right.shape)
+            answer, right = answer.masked_fill(hide, 0), right.masked_fill(hide, 0)
+        mine, axes = convention.native(answer)
+        theirs, _ = convention.native(right)
+        at = worst(mine, theirs, None)
+        return (
+            Evidence(judge.cases[index].name, at, axes, float(mine[at]), float(theirs[at])),
+        )
+    return ()
+
+
+def _shapes(convention: Convention) -> Stage:
+    answer = next(a.value for a in convention.answers if a.value is not None)
+    native, axes = convention.native(answer)
+    sizes = ", ".join(f"{n} {length}" for n, length in zip(axes, native.shape, strict=True))
+    return Stage("shapes", True, (f"[{sizes}]",))
+
+
+def _answered(convention: Convention) -> int:
+    return sum(a.value is not None for a in convention.answers)
+
+
+def _remarks(reading: _Reading) -> list[str]:
+    """What is worth knowing: rows that see nothing, cases that were refused, warnings."""
+    remarks: dict[str, None] = {}
+    convention, judge = reading.convention, reading.judge
+    for index, (case, answer) in enumerate(zip(judge.cases, convention.answers, strict=True)):
+        for warned in answer.warned:
+            remarks[f"Python warns: {warned}"] = None
+        if answer.value is None:
+            assert answer.problem is not None
+            remarks[f"not checked with {case.name}: {answer.problem.message}"] = None
+            continue
+        right = judge.rights[index]
+        if answer.value.shape == getattr(right, judge.recipe.result).shape:
+            policy = empty_policy(judge.recipe, case, answer.value, right, convention.precise)
+            if policy in ("even", "unmasked", "nan"):
+                remarks[
+                    f"a query that may see nothing gets {EMPTY_ROWS[policy]}; "
+                    "torch's scaled_dot_product_attention and eyeline give 0"
+                ] = None
+    if convention.tier:
+        limits = {1: "values as wide as keys", 2: "as many queries as keys"}
+        remarks[f"it runs only with {limits[convention.tier]}; other sizes were not checked"] = None
+    return list(remarks)
+
+
+def _cannot_run(name: str, what: str, failed: list[Convention]) -> Diagnosis:
+    problem = failed[0].problem
+    assert problem is not None and problem.problem is not None
+    advice = (
+        "if your code wants its inputs otherwise, say how to call it: "
+        "check(candidate, adapter=lambda candidate, …: …)"
+    )
+    stage = Stage("shapes", False, (problem.problem.message, advice))
+    return Diagnosis(
+        name, what, ok=False, problem=problem.problem.kind, stages=(stage,), called=failed[0].notes
+    )
+
+
+def _name(candidate: Any) -> str:
+    if not callable(candidate):
+        raise EyelineError(
+            f"{type(candidate).__name__} cannot be called: give the function or the module itself, "
+            "check(my_attention), not what it returns"
+        )
+    if isinstance(candidate, nn.Module):
+        return type(candidate).__name__
+    return getattr(candidate, "__name__", None) or type(candidate).__name__

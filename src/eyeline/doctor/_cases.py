@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Case", "Sizes", "attention_inputs", "normal", "random_mask"]
+__all__ = ["Case", "Sizes", "attention_inputs", "fingerprint", "normal", "random_mask"]
 
 LONG = 300
 """Keys of the long case: more than any block that people cut attention into."""
@@ -115,3 +115,13 @@ def attention_inputs(
         "head_dim": z.head_dim,
         "embed_dim": z.num_heads * z.head_dim,
     }
+
+
+def fingerprint(case: Case) -> tuple[Any, ...]:
+    """The same for cases with the same inputs."""
+    return tuple(
+        (name, tuple(thing.shape), float(thing.double().nansum()))
+        if isinstance(thing, Tensor)
+        else (name, repr(thing))
+        for name, thing in sorted(case.inputs.items())
+    )

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eyeline.doctor._cases import Case
 from eyeline.doctor.recipe import Recipe, State, Step
 
-__all__ = ["EMPTY_ROWS", "empty_policy", "fits", "judged_rows", "tolerance", "worst"]
+__all__ = ["EMPTY_ROWS", "IMPOSSIBLE", "empty_policy", "fits", "judged_rows", "tolerance", "worst"]
 
 EMPTY_ROWS = {
     "nan": "NaN",
@@ -18,6 +19,10 @@ EMPTY_ROWS = {
     "unmasked": "what it would be without the mask",
 }
 """What a query that may see nothing gets, depending on how masking is done."""
+
+
+IMPOSSIBLE = (RuntimeError, ValueError, IndexError, TypeError)
+"""What a mistake raises where its shapes do not fit a case: there it cannot have been made."""
 
 
 def tolerance(precise: bool) -> float:
@@ -44,7 +49,7 @@ def fits(
         inputs = _like(case.inputs, answer.dtype)
         state = recipe.run(inputs, wrong)
         result = getattr(state, recipe.result)
-    except (RuntimeError, ValueError, IndexError, TypeError):  # shapes that cannot be
+    except IMPOSSIBLE:
         return False
     if result.shape != answer.shape:
         return False
@@ -92,7 +97,7 @@ def worst(answer: Tensor, right: Tensor, rows: Tensor | None) -> tuple[int, ...]
     apart = apart.masked_fill(answer.isnan() & right.isnan(), 0)
     if rows is not None:
         apart = apart.masked_fill(~rows[..., None].expand(apart.shape), -1)
-    return tuple(int(i) for i in torch.unravel_index(apart.argmax(), apart.shape))
+    return tuple(int(i) for i in np.unravel_index(int(apart.argmax()), apart.shape))
 
 
 def _policy(

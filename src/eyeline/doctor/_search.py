@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from eyeline.doctor._attempt import Answer
-from eyeline.doctor._cases import Case
-from eyeline.doctor._compare import fits, tolerance
-from eyeline.doctor.recipe import Recipe, State, Variant
+from eyeline.doctor._cases import Case, fingerprint
+from eyeline.doctor._compare import IMPOSSIBLE, fits, tolerance
+from eyeline.doctor.recipe import Recipe, Variant
 
 __all__ = ["Judge"]
 
@@ -24,12 +25,20 @@ class Judge:
         recipe: What should be computed.
         cases: The questions.
         strict: Rows that see nothing must be 0.
+        memory: What variants gave to a question, shared by judges of the same candidate.
     """
 
-    def __init__(self, recipe: Recipe, cases: Sequence[Case], *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        cases: Sequence[Case],
+        *,
+        strict: bool = False,
+        memory: dict[Any, Any] | None = None,
+    ) -> None:
         self.recipe, self.cases, self.strict = recipe, tuple(cases), strict
         self.rights = [recipe.run(case.inputs) for case in cases]
-        self._results: dict[tuple[torch.dtype, int], Tensor] = {}
+        self.memory: dict[Any, Any] = {} if memory is None else memory
 
     def right(self, answers: Sequence[Answer], precise: bool) -> bool:
         """Whether the answers are those of the recipe."""
@@ -48,14 +57,13 @@ class Judge:
         order = self._answered(answers)
         found: dict[tuple[str, ...], Variant] = {}
         first = order[0] if order else 0
-        keep = self._alike(variants, first, answers, precise) if pairs else range(len(variants))
+        keep = self._alike(variants, first, answers, precise) if order else []
         for index in keep:
             variant = variants[index]
-            names = tuple(m.name for m in variant.mistakes)
-            if names not in found and all(
+            if variant.names not in found and all(
                 self._fit(i, variant, answers, precise) for i in order
             ):
-                found[names] = variant
+                found[variant.names] = variant
         return list(found.values())
 
     @cached_property
@@ -85,7 +93,11 @@ class Judge:
         )
 
     def _alike(
-        self, variants: list[Variant], case: int, answers: Sequence[Answer], precise: bool
+        self,
+        variants: list[Variant],
+        case: int,
+        answers: Sequence[Answer],
+        precise: bool,
     ) -> list[int]:
         """Which variants give nearly this answer to one case: a sieve before the real comparison.
 
@@ -93,10 +105,7 @@ class Judge:
         """
         answer = answers[case].value
         assert answer is not None
-        key = (answer.dtype, case)
-        if key not in self._results:
-            self._results[key] = self._run_all(variants, case, answer)
-        results = self._results[key]
+        results = self._run_all(variants, case, answer)
         apart = (results - answer).abs()
         both = results.isnan() | (results == answer)  # NaN: a row that this mistake hides
         apart = apart.masked_fill(both, 0).nan_to_num(nan=torch.inf).flatten(1)
@@ -110,15 +119,22 @@ class Judge:
             else thing
             for name, thing in self.cases[case].inputs.items()
         }
-        results = []
+        known = self.memory.setdefault((fingerprint(self.cases[case]), answer.dtype), {})
         for variant in variants:
-            try:
-                result = getattr(self.recipe.run(inputs, variant.steps), self.recipe.result)
-                good = result.shape == answer.shape
-            except (RuntimeError, ValueError, IndexError, TypeError):
-                good = False
-            results.append(result if good else torch.full_like(answer, torch.inf))
-        return torch.stack(results) if results else answer.new_zeros(0, *answer.shape)
+            key = (variant.names, variant.values)
+            if key not in known:
+                known[key] = self._result(variant, inputs)
+        nothing = torch.full_like(answer, torch.inf)
+        results = [known[variant.names, variant.values] for variant in variants]
+        fitting = [nothing if r is None or r.shape != answer.shape else r for r in results]
+        return torch.stack(fitting) if fitting else answer.new_zeros(0, *answer.shape)
+
+    def _result(self, variant: Variant, inputs: dict[str, Any]) -> Tensor | None:
+        """What a variant gives; None where its shapes cannot be."""
+        try:
+            return getattr(self.recipe.run(inputs, variant.steps), self.recipe.result)
+        except IMPOSSIBLE:
+            return None
 
     def _answered(self, answers: Sequence[Answer]) -> list[int]:
         return [i for i, answer in enumerate(answers) if answer.value is not None]
@@ -141,8 +157,3 @@ class Judge:
             strict=self.strict,
         )
 
-
-def right_result(judge: Judge, index: int) -> tuple[Tensor, State]:
-    """What is right in one case, and everything on the way to it."""
-    state = judge.rights[index]
-    return getattr(state, judge.recipe.result), state

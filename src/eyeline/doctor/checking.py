@@ -1,19 +1,20 @@
 """`check`: is this right, and if not, which mistake is it?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
+from eyeline.doctor._cases import fingerprint
 from eyeline.doctor._compare import empty_policy, judged_rows, worst, EMPTY_ROWS
 from eyeline.doctor._convention import Convention, Hypothesis
 from eyeline.doctor._search import Judge
 from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
 from eyeline.doctor.kinds import KINDS, kind_of
 from eyeline.doctor.options import Options
-from eyeline.doctor.recipe import Variant
+from eyeline.doctor.recipe import Mistake, Recipe, Variant
 
 __all__ = ["check"]
 
@@ -131,28 +132,12 @@ def _judge(
     judges: dict[Any, Judge], convention: Convention, hypothesis: Hypothesis, options: Options
 ) -> Judge:
     """One judge for all conventions with the same questions."""
-    for judge in judges.values():
-        if _same_cases(judge, hypothesis):
-            return judge
-    made = Judge(convention.recipe, hypothesis.cases, strict=options.empty_rows == "zero")
-    judges[len(judges)] = made
-    return made
-
-
-def _same_cases(judge: Judge, hypothesis: Hypothesis) -> bool:
-    if len(judge.cases) != len(hypothesis.cases):
-        return False
-    return all(
-        a.name == b.name and a.inputs.keys() == b.inputs.keys()
-        and all(_same(a.inputs[n], b.inputs[n]) for n in a.inputs)
-        for a, b in zip(judge.cases, hypothesis.cases, strict=True)
-    )
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and bool((one == other).all())
-    return one is other or (not isinstance(one, Tensor) and one == other)
+    key = tuple((case.name, fingerprint(case)) for case in hypothesis.cases)
+    if key not in judges:
+        memory = next(iter(judges.values())).memory if judges else None
+        strict = options.empty_rows == "zero"
+        judges[key] = Judge(convention.recipe, hypothesis.cases, strict=strict, memory=memory)
+    return judges[key]
 
 
 def _right(name: str, reading: _Reading, kind: Any) -> Diagnosis:
@@ -169,19 +154,9 @@ def _right(name: str, reading: _Reading, kind: Any) -> Diagnosis:
 
 
 def _wrong(name: str, readings: list[_Reading], kind: Any) -> Diagnosis:
-    found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
-    for pairs in (False, True):
-        for reading in readings:
-            convention = reading.convention
-            for variant in reading.judge.explain(
-                convention.answers, convention.precise, pairs=pairs
-            ):
-                names = tuple(m.name for m in variant.mistakes)
-                found.setdefault(names, (reading, variant))
-        if found:
-            break
+    found = _explanations(readings)
     reading = next(iter(found.values()))[0] if found else readings[0]
-    explanations = tuple(variant.mistakes for _, variant in found.values())
+    explanations, same = distinct(kind.recipe, [v.mistakes for _, v in found.values()])
     evidence = _evidence(reading)
     wrong = reading.judge.wrong_cases(reading.convention.answers, reading.convention.precise)
     cases = reading.judge.cases
@@ -198,11 +173,46 @@ def _wrong(name: str, readings: list[_Reading], kind: Any) -> Diagnosis:
         ok=False,
         problem=None if found else UNKNOWN,
         explanations=explanations,
+        same=same,
         evidence=evidence,
         stages=tuple(stages),
         called=reading.called,
         remarks=tuple(_remarks(reading)),
     )
+
+
+def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Reading, Variant]]:
+    """What explains the answers: one mistake rather than two, the likeliest layout first."""
+    layouts: dict[str, list[_Reading]] = {}
+    for reading in readings:
+        layouts.setdefault(reading.convention.notes.get("layout", ""), []).append(reading)
+    for pairs in (False, True):
+        for group in layouts.values():
+            found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
+            for reading in group:
+                answers, precise = reading.convention.answers, reading.convention.precise
+                for variant in reading.judge.explain(answers, precise, pairs=pairs):
+                    found.setdefault(variant.names, (reading, variant))
+            if found:
+                return found
+    return {}
+
+
+def distinct(
+    recipe: Recipe, explanations: Sequence[tuple[Mistake, ...]]
+) -> tuple[tuple[tuple[Mistake, ...], ...], dict[str, tuple[Mistake, ...]]]:
+    """Explanations that differ, and what is known to give the same numbers as their mistakes."""
+    by_name = {mistake.name: mistake for mistake in recipe.mistakes}
+    kept: dict[frozenset[str], tuple[Mistake, ...]] = {}
+    same: dict[str, tuple[Mistake, ...]] = {}
+    for together in explanations:
+        key = frozenset(min((m.name, *recipe.same_as(m.name))) for m in together)
+        if key not in kept:
+            kept[key] = together
+            for mistake in together:
+                if recipe.same_as(mistake.name):
+                    same[mistake.name] = tuple(by_name[n] for n in recipe.same_as(mistake.name))
+    return tuple(kept.values()), same
 
 
 def _search_line(reading: _Reading, explanations: tuple[Any, ...]) -> str:

@@ -66,6 +66,7 @@ class Diagnosis:
             "unknown mistake", ….
         explanations: Each is one or two mistakes that, made together, give exactly what the
             candidate gives. More than one stands here where they cannot be told apart.
+        same: Mistakes that give the same numbers as one of these, by its name.
         evidence: Numbers that are wrong.
         stages: What was looked at, in order.
         called: How the candidate was called, in words.
@@ -77,6 +78,7 @@ class Diagnosis:
     ok: bool
     problem: str | None = None
     explanations: tuple[tuple[Mistake, ...], ...] = ()
+    same: Mapping[str, tuple[Mistake, ...]] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     stages: tuple[Stage, ...] = ()
     called: Mapping[str, str] = field(default_factory=dict)
@@ -87,14 +89,20 @@ class Diagnosis:
         """What is wrong, in a phrase; None if nothing is. Several that fit are joined by "or"."""
         if self.explanations:
             return " or ".join(
-                " and ".join(mistake.name for mistake in together) for together in self.explanations
+                " and ".join(map(self._phrase, together)) for together in self.explanations
             )
         return self.problem
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
         """Every mistake that takes part in an explanation, once."""
-        return tuple(dict.fromkeys(m for together in self.explanations for m in together))
+        found = [m for together in self.explanations for m in together]
+        return tuple({m.name: m for one in found for m in (one, *self.same.get(one.name, ()))}.values())
+
+    def _phrase(self, mistake: Mistake) -> str:
+        """A mistake, with those that cannot be told from it."""
+        others = self.same.get(mistake.name, ())
+        return " / ".join(m.name for m in (mistake, *others))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as plain data for JSON; numbers that JSON lacks are strings."""
@@ -105,6 +113,7 @@ class Diagnosis:
             "name": self.name,
             "problem": self.problem,
             "explanations": [[m.to_dict() for m in together] for together in self.explanations],
+            "same": {name: [m.to_dict() for m in group] for name, group in self.same.items()},
             "evidence": [
                 {
                     "case": e.case,
@@ -144,6 +153,8 @@ class Diagnosis:
                 lines.append(f"    think           {mistake.fix}")
                 if mistake.source:
                     lines.append(f"    source          {mistake.source}")
+                for other in self.same.get(mistake.name, ()):
+                    lines.append(f"    the same as     {other.name}: {other.seen}")
         if self.called:
             lines.append("  read as: " + "; ".join(f"{k} {v}" for k, v in self.called.items()))
         for stage in self.stages:

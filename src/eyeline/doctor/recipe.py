@@ -57,9 +57,8 @@ class Mistake:
         if not self.values:
             yield Variant((self,), self.steps)
         for value in self.values:
-            yield Variant(
-                (self,), {name: _bound(step, value) for name, step in self.steps.items()}
-            )
+            steps = {name: _bound(step, value) for name, step in self.steps.items()}
+            yield Variant((self,), steps, (value,))
 
     def to_dict(self) -> dict[str, str]:
         """What there is to read about it."""
@@ -73,11 +72,12 @@ class Variant:
 
     mistakes: tuple[Mistake, ...]
     steps: Mapping[str, Step] = field(repr=False)
+    values: tuple[Any, ...] = ()
 
     @property
-    def name(self) -> str:
-        """The mistakes by name."""
-        return " + ".join(mistake.name for mistake in self.mistakes)
+    def names(self) -> tuple[str, ...]:
+        """The mistakes by name, in order."""
+        return tuple(mistake.name for mistake in self.mistakes)
 
     def fits(self, sizes: Mapping[str, Any]) -> bool:
         """Whether such a thing exists in a case of these sizes."""
@@ -98,6 +98,7 @@ class Recipe:
         self.name, self.about, self.result, self.signature = name, about, result, signature
         self.steps: dict[str, Step] = {}
         self.mistakes: list[Mistake] = []
+        self.equivalent: list[tuple[frozenset[str], str]] = []
 
     def step(self, function: Step) -> Step:
         """Register the right way of a step; it bears the function's name."""
@@ -152,6 +153,11 @@ class Recipe:
             vars(state).update(made if isinstance(made, dict) else {name: made})
         return state
 
+    def same_as(self, name: str) -> tuple[str, ...]:
+        """Mistakes that give the same numbers as this one, in the order of the catalogue."""
+        names = {n for group, _ in self.equivalent if name in group for n in group} - {name}
+        return tuple(m.name for m in self.mistakes if m.name in names)
+
     def singles(self) -> list[Variant]:
         """Every known mistake in each of its forms."""
         return [variant for mistake in self.mistakes for variant in mistake.variants()]
@@ -160,7 +166,11 @@ class Recipe:
         """Every two of them that stand in different steps."""
         for one, other in combinations(singles, 2):
             if not set(one.steps) & set(other.steps):
-                yield Variant(one.mistakes + other.mistakes, {**one.steps, **other.steps})
+                yield Variant(
+                    one.mistakes + other.mistakes,
+                    {**one.steps, **other.steps},
+                    one.values + other.values,
+                )
 
 
 def _bound(step: Step, value: Any) -> Step:

@@ -5,3 +5,4 @@ attention.py   scores, scale, softmax, weighted sum       masking.py   masks ins
 
 from eyeline.doctor.catalogue import masking as masking
 from eyeline.doctor.catalogue.attention import ATTENTION as ATTENTION
+from eyeline.doctor.catalogue.equivalent import EQUIVALENT as EQUIVALENT

@@ -19,6 +19,7 @@ _ROLES = {
     "combined_mask self_attn_mask",
     "padding": "key_padding_mask padding_mask pad_mask src_key_padding_mask",
     "is_causal": "is_causal causal use_causal",
+    "enable_gqa": "enable_gqa",
     "x": "x input inputs hidden_states hidden src embeddings embedding emb tokens in_features inp "
     "input_tensor tensor h residual xs sequence data logits scores vector vectors",
     "memory": "memory context encoder_hidden_states key_value_states enc_out encoder_output "
@@ -153,7 +154,7 @@ def _torch_sdpa() -> Signature:
     names = ("query", "key", "value", "attn_mask", "is_causal", "enable_gqa", "scale")
     roles = {"query": "query", "key": "key", "value": "value", "mask": "attn_mask"}
     return Signature(
-        {**roles, "is_causal": "is_causal"}, frozenset(("query", "key", "value")), (), names
+        {**roles, "is_causal": "is_causal", "enable_gqa": "enable_gqa"}, frozenset(("query", "key", "value")), (), names
     )
 
 

@@ -14,6 +14,7 @@ from eyeline.doctor._search import Judge
 from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
 from eyeline.doctor.kinds import KINDS, kind_of
 from eyeline.doctor.options import Options
+from eyeline.doctor.topics.modules import build
 from eyeline.doctor.recipe import Mistake, Recipe, Variant
 
 __all__ = ["check"]
@@ -91,12 +92,14 @@ def check(
         empty_rows,
     )  # fmt: skip
     name = _name(candidate)
+    if isinstance(candidate, type) and issubclass(candidate, nn.Module):
+        candidate = build(candidate)
     kind = kind_of(candidate, name, what)
-    options.only(f"what={kind.recipe.name!r}", kind.states)
+    options.only(f"what={kind.name!r}", kind.states)
     conventions = list(kind.conventions(name, candidate, options, kind.recipe))
     readings, failed = _run(conventions, options)
     if not readings:
-        return _cannot_run(name, kind.recipe.name, failed)
+        return _cannot_run(name, kind.name, failed)
     for reading in readings:
         if reading.judge.right(reading.convention.answers, reading.convention.precise):
             return _right(name, reading, kind)
@@ -145,7 +148,7 @@ def _right(name: str, reading: _Reading, kind: Any) -> Diagnosis:
     comparison = Stage("comparison", True, (f"right in {_answered(convention)} cases",))
     return Diagnosis(
         name,
-        kind.recipe.name,
+        kind.name,
         ok=True,
         stages=(_shapes(convention), comparison),
         called=reading.called,
@@ -169,7 +172,7 @@ def _wrong(name: str, readings: list[_Reading], kind: Any) -> Diagnosis:
         stages.append(Stage("search", None, ("no known mistake, and no two of them, give this",)))
     return Diagnosis(
         name,
-        kind.recipe.name,
+        kind.name,
         ok=False,
         problem=None if found else UNKNOWN,
         explanations=explanations,

@@ -184,6 +184,7 @@ def _(s: State) -> State:
     seen="scores.masked_fill(pad[:, None, :, None], -inf)",
     symptom="Rows of padding are NaN, and real tokens still look at padding.",
     fix="Who must not be looked at: which axis of the scores is that?",
+    needs=("padded",),
 )
 def _(s: State) -> State:
     if s.mask is None:

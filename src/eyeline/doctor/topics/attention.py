@@ -26,7 +26,7 @@ from eyeline.doctor.catalogue import ATTENTION
 from eyeline.doctor.options import Options
 from eyeline.doctor.recipe import Recipe
 
-__all__ = ["conventions", "hypotheses"]
+__all__ = ["conventions", "grouped", "hypotheses"]
 
 ADAPTER = "lambda candidate, query, key, value, mask: candidate(…)"
 PLACES = ("query", "key", "value", "mask")
@@ -34,7 +34,12 @@ STATES = {"layout", "mask", "causal", "scale", "arrays", "empty_rows", "num_head
 
 
 def conventions(
-    name: str, candidate: Callable[..., Any], options: Options, recipe: Recipe = ATTENTION
+    name: str,
+    candidate: Callable[..., Any],
+    options: Options,
+    recipe: Recipe = ATTENTION,
+    *,
+    grouped: bool = False,
 ) -> Iterator[Convention]:
     """Every way to call it, the likeliest first.
 
@@ -46,22 +51,34 @@ def conventions(
     if signature.strangers or not {"query", "key", "value"} <= set(signature.parameters):
         raise cannot_map(name, signature, recipe.signature, ADAPTER)
     library = options.arrays or library_of(candidate)
-    grouped = recipe is not ATTENTION
     for tier, layout in product(range(3), _layouts(options)):
         if grouped and layout in ("BLD", "LD"):
             continue
         sizes = _sizes(layout, grouped, tier)
-        for axes, form in _mask_ways(signature, options, layout):
-            ways = hypotheses(signature, options, sizes, axes)
+        for (axes, form), joined in product(
+            _mask_ways(signature, options, layout), (False, True)
+        ):
+            if joined and (form is None or "is_causal" in signature or options.causal is not None):
+                continue
+            ways = hypotheses(signature, options, sizes, axes, joined=joined)
             notes = {"layout": LAYOUTS[layout]}
             if form is not None:
                 notes["mask"] = f"{MASK_FORMS[form]}, {MASK_AXES[axes]}"
+            if joined:
+                notes["mask"] += ", and causal already"
             ask = partial(_ask, call, signature, library, layout, axes, form)
             yield Convention(recipe, notes, ways, ask, partial(_native, layout), tier)
 
 
+def grouped(
+    name: str, candidate: Callable[..., Any], options: Options, recipe: Recipe
+) -> Iterator[Convention]:
+    """The same with fewer key and value heads than query heads."""
+    return conventions(name, candidate, options, recipe, grouped=True)
+
+
 def hypotheses(
-    signature: Signature, options: Options, sizes: Sizes, axes: str
+    signature: Signature, options: Options, sizes: Sizes, axes: str, *, joined: bool = False
 ) -> list[Hypothesis]:
     """What the function may be meant to compute: causal or not, if that is not an argument."""
     flag = "is_causal" in signature
@@ -72,15 +89,22 @@ def hypotheses(
             corners = [options.causal]
         if options.causal is None:
             corners = [None, *corners]
+    if joined:  # whoever gives a mask has put causality into it
+        corners = ["top-left"]
     found = []
     for corner in corners:
         notes = {} if corner is None else {"causal": f"always, aligned {corner.replace('-', ' ')}"}
-        found.append(Hypothesis(notes, _cases(signature, options, sizes, axes, corner)))
+        found.append(Hypothesis(notes, _cases(signature, options, sizes, axes, corner, joined)))
     return found
 
 
 def _cases(
-    signature: Signature, options: Options, sizes: Sizes, axes: str, corner: str | None
+    signature: Signature,
+    options: Options,
+    sizes: Sizes,
+    axes: str,
+    corner: str | None,
+    joined: bool,
 ) -> tuple[Case, ...]:
     flag = "is_causal" in signature
     masked = "mask" in signature or "padding" in signature
@@ -91,6 +115,8 @@ def _cases(
     cases = [Case("no mask", make(sizes, seed=1, **inside))]
     if masked:
         mask = _mask(sizes, axes, seed=4)
+        if joined:
+            mask = mask & torch.ones(mask.shape[-2:], dtype=torch.bool).tril()
         batch = replace(sizes, batch=mask.shape[0])
         cases.append(Case("a mask", make(batch, seed=5, mask=mask, **inside)))
     if flag:
@@ -175,6 +201,8 @@ def _ask(
             given[role] = to_library(shaped, library)
     if "is_causal" in signature and (s["is_causal"] or "is_causal" in signature.required):
         given["is_causal"] = s["is_causal"]
+    if "enable_gqa" in signature.names and s["group"] > 1:
+        given["enable_gqa"] = True
     if "num_heads" in signature.required:
         given["num_heads"] = s["num_heads"]
     places, named = signature.arguments(given)

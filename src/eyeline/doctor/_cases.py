@@ -90,6 +90,7 @@ def attention_inputs(
     bottom_right: bool = False,
     scale: float | None = None,
     deviation: float = 1.2,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Query, key, value of these sizes, and everything that the recipe of attention reads."""
     z = sizes
@@ -105,6 +106,7 @@ def attention_inputs(
         "mask": mask,
         # a key that nobody sees is padding: rows of one item are alike
         "padded": 2 if mask is not None and z.batch == 4 else 0,
+        "empty_rows": 2 if strict else 0,
         "is_causal": is_causal,
         "offset": z.kv_len - z.q_len if bottom_right else 0,
         "scale": scale,

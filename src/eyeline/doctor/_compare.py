@@ -43,29 +43,33 @@ def fits(
     """Whether `answer` is what the recipe, with these steps made otherwise, gives.
 
     Rows that truly see nothing are not compared (people differ there and all may be right) unless
-    `strict`; rows that see nothing only because of the mistake may be any of `EMPTY_ROWS`.
+    `strict`: then they must be 0. What a row that sees nothing gives on to other rows, and rows that
+    see nothing only because of the mistake, may follow any of `EMPTY_ROWS`.
     """
-    try:
-        inputs = _like(case.inputs, answer.dtype)
-        state = recipe.run(inputs, wrong)
+    rows = None if strict else judged_rows(recipe, right)
+    inputs = _like(case.inputs, answer.dtype)
+    for policy in (None, *EMPTY_ROWS):
+        steps = wrong if policy is None else _with_policy(recipe, wrong or {}, policy)
+        try:
+            state = recipe.run(inputs, steps)
+        except IMPOSSIBLE:
+            return False
         result = getattr(state, recipe.result)
-    except IMPOSSIBLE:
-        return False
-    if result.shape != answer.shape:
-        return False
-    rows = judged_rows(recipe, right)
-    mine = judged_rows(recipe, state)
-    everywhere = rows if mine is None or rows is None else rows & mine
-    if not _close(answer, result, everywhere, precise):
-        return False
-    if rows is None or mine is None:
-        return True
-    if strict and wrong is None and not _all_zero(answer, ~rows):
-        return False
-    hidden = rows & ~mine
-    if not hidden.expand(result.shape[:-1]).any():
-        return True
-    return _policy(recipe, inputs, wrong, answer, hidden, result, precise) is not None
+        if result.shape != answer.shape:
+            return False
+        if _close(answer, result, rows, precise):
+            return True
+        if not (_hides(state) if strict else _hides(right) or _hides(state)):
+            return False
+        if strict and torch.equal(state.allowed, right.allowed):
+            return False
+    return False
+
+
+def _hides(state: State) -> bool:
+    """Whether some query sees nothing."""
+    allowed = getattr(state, "allowed", None)
+    return allowed is not None and not bool(allowed.any(-1).all())
 
 
 def empty_policy(
@@ -75,9 +79,13 @@ def empty_policy(
     rows = judged_rows(recipe, right)
     if rows is None or rows.all():
         return None
+    hidden = (~rows).expand(answer.shape[:-1])
     inputs = _like(case.inputs, answer.dtype)
-    result = getattr(right, recipe.result).to(answer.dtype)
-    return _policy(recipe, inputs, None, answer, ~rows, result, precise) or "other"
+    for policy in EMPTY_ROWS:
+        result = getattr(recipe.run(inputs, _with_policy(recipe, {}, policy)), recipe.result)
+        if _close(answer, result, ~rows, precise):
+            return policy
+    return "other"
 
 
 def judged_rows(recipe: Recipe, state: State) -> Tensor | None:
@@ -100,40 +108,28 @@ def worst(answer: Tensor, right: Tensor, rows: Tensor | None) -> tuple[int, ...]
     return tuple(int(i) for i in np.unravel_index(int(apart.argmax()), apart.shape))
 
 
-def _policy(
-    recipe: Recipe,
-    inputs: Mapping[str, Any],
-    wrong: Mapping[str, Step] | None,
-    answer: Tensor,
-    hidden: Tensor,
-    result: Tensor,
-    precise: bool,
-) -> str | None:
-    """Which of `EMPTY_ROWS` the answer follows in the rows `hidden`."""
-    if _all_nan(answer, hidden) or _close(answer, result, hidden, precise):
-        return "nan"
-    for policy in ("even", "unmasked", "zero"):
-        steps = _with_policy(recipe, wrong or {}, policy)
-        result = getattr(recipe.run(inputs, steps), recipe.result)
-        if result.shape == answer.shape and _close(answer, result, hidden, precise):
-            return policy
-    return None
-
-
 def _with_policy(recipe: Recipe, wrong: Mapping[str, Step], policy: str) -> dict[str, Step]:
     """The same steps, but rows that see nothing are treated as the policy says."""
     masked = wrong.get("masked", recipe.steps["masked"])
     weights = wrong.get("weights", recipe.steps["weights"])
+    filled = {"nan": torch.nan, "zero": 0.0}
 
     def fill(s: State) -> Tensor:
         instead = s.scaled if policy == "unmasked" else torch.zeros_like(s.scaled)
         return torch.where(s.allowed.any(-1, keepdim=True), masked(s), instead)
 
     def empty(s: State) -> Tensor:
-        made = weights(s)
-        return made.masked_fill(~s.allowed.any(-1, keepdim=True), 0) if policy == "zero" else made
+        return weights(s).masked_fill(~s.allowed.any(-1, keepdim=True), filled[policy])
 
-    return {**wrong, "masked": fill, "weights": empty}
+    if policy in filled:
+        return {**wrong, "weights": empty}
+    if "weights" not in wrong:
+        weights = _plain_softmax
+    return {**wrong, "masked": fill, "weights": weights}
+
+
+def _plain_softmax(s: State) -> Tensor:
+    return torch.softmax(s.masked, -1)
 
 
 def _close(answer: Tensor, result: Tensor, rows: Tensor | None, precise: bool) -> bool:
@@ -146,14 +142,6 @@ def _close(answer: Tensor, result: Tensor, rows: Tensor | None, precise: bool) -
     size = max(float(finite.abs().max()), 1.0) if finite.numel() else 1.0
     limit = tolerance(precise) * size
     return torch.allclose(answer, result.to(answer.dtype), rtol=0, atol=limit, equal_nan=True)
-
-
-def _all_zero(answer: Tensor, rows: Tensor) -> bool:
-    return bool((answer[rows.expand(answer.shape[:-1])] == 0).all())
-
-
-def _all_nan(answer: Tensor, rows: Tensor) -> bool:
-    return bool(answer[rows.expand(answer.shape[:-1])].isnan().all())
 
 
 def _like(inputs: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:

@@ -65,8 +65,8 @@ def masked(s: State) -> State:
 
 @ATTENTION.step
 def weights(s: State) -> State:
-    """Softmax over the keys. Rows that see nothing are NaN here; they are judged apart."""
-    return torch.softmax(s.masked, -1)
+    """Softmax over the keys; a query that may see nothing gives no weight at all."""
+    return torch.softmax(s.masked, -1).masked_fill(~s.allowed.any(-1, keepdim=True), 0)
 
 
 @ATTENTION.step
@@ -192,6 +192,7 @@ def _(s: State) -> State:
     needs=("num_heads",),
     also={
         "masked": lambda s: s.scaled,
+        "weights": lambda s: torch.softmax(s.masked, -1),
         "context": lambda s: (s.weights @ s.value.transpose(1, 2)).transpose(1, 2),
     },
 )

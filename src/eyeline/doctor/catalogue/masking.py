@@ -286,3 +286,32 @@ def _(s: State) -> State:
 )
 def _(s: State) -> State:
     return torch.softmax(s.scaled, -1).masked_fill(~s.allowed, -torch.inf)
+
+
+# -- queries that may see nothing ----------------------------------------------------------------
+
+
+@ATTENTION.mistake(
+    "weights",
+    "NaN where nothing may be seen",
+    seen="softmax(scores.masked_fill(~mask, -inf), -1)  # a row of padding: 0/0",
+    symptom="One fully padded row, and the loss and all gradients are NaN.",
+    fix="What is softmax of nothing but −∞, and what should a query that sees nothing get?",
+    source="pytorch#41508, #103963; only with empty_rows='zero', else it is remarked",
+    needs=("empty_rows",),
+)
+def _(s: State) -> State:
+    return torch.softmax(s.masked, -1)
+
+
+@ATTENTION.mistake(
+    "weights",
+    "mean of everything where nothing may be seen",
+    seen="softmax(scores.masked_fill(~mask, -1e9), -1)  # a row of padding",
+    symptom="A query that may see nothing gets the mean of all values, padding included.",
+    fix="All scores of the row are equal. What does softmax make of that?",
+    source="only with empty_rows='zero', else it is remarked",
+    needs=("empty_rows",),
+)
+def _(s: State) -> State:
+    return torch.softmax(s.masked.masked_fill(~s.allowed.any(-1, keepdim=True), 0), -1)

@@ -111,7 +111,7 @@ def _cases(
     scale = options.scale
     # causality inside is causality in every case; as an argument it is in those that pass it
     inside = {"is_causal": corner is not None and not flag, "bottom_right": corner == "bottom-right"}
-    make = partial(attention_inputs, scale=scale)
+    make = partial(attention_inputs, scale=scale, strict=options.empty_rows is not None)
     cases = [Case("no mask", make(sizes, seed=1, **inside))]
     if masked:
         mask = _mask(sizes, axes, seed=4)

@@ -55,14 +55,14 @@ def conventions(
     if signature.strangers or not inputs or (twins is None and "w_query" not in signature):
         raise cannot_map(name, signature, recipe.signature, ADAPTER)
     library = options.arrays or ("torch" if twins else library_of(candidate))
-    for sequence, (axes, form), joined in product(
-        SEQUENCES, _mask_ways(signature, options), (False, True)
+    for group, sequence, (axes, form), joined in product(
+        _by_widths(readings), SEQUENCES, _mask_ways(signature, options), (False, True)
     ):
         if joined and (form is None or "is_causal" in signature or options.causal is not None):
             continue
         ways = [
             hypothesis
-            for projections, num_heads in readings
+            for projections, num_heads in group
             for hypothesis in _hypotheses(
                 projections, num_heads, signature, options, sequence, axes, form, joined
             )
@@ -87,6 +87,16 @@ def _weights(twins: Twins, options: Options) -> list[tuple[Projections, int]]:
             if projections.weights["query"].shape[0] % num_heads == 0:
                 found.append((projections, num_heads))
     return found
+
+
+def _by_widths(readings: list[tuple[Projections, int]]) -> list[list[tuple[Projections, int]]]:
+    """Readings that want the same inputs together: the same questions are put for all of them."""
+    groups: dict[tuple[int, ...], list[tuple[Projections, int]]] = {}
+    for projections, num_heads in readings:
+        w = projections.weights
+        widths = tuple(w[side].shape[1] for side in ("query", "key", "value"))
+        groups.setdefault(widths, []).append((projections, num_heads))
+    return list(groups.values())
 
 
 def _head_counts(module: nn.Module, options: Options) -> list[int]:
@@ -246,6 +256,7 @@ def _inputs(
         "values_from": values_from,
         "mask": mask,
         "role": None,
+        "empty_rows": 2 if options.empty_rows is not None else 0,
         "padded": 2 if mask is not None and mask.shape[0] == 4 else 0,
         "is_causal": is_causal,
         "offset": 0,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import torch
@@ -31,6 +30,7 @@ _PACKED = {
     "keyqueryvalue": "kqv", "kqvproj": "kqv", "wkqv": "kqv", "qkvweight": "qkv", "attnproj": "qkv",
 }  # fmt: skip
 _PACKED_KV = ("kv", "tokv", "wkv", "kvproj", "kvlinear", "ckv", "kvprojection")
+_BIASES = {"query": "bq", "key": "bk", "value": "bv"}
 _SIDES = {"q": "query", "k": "key", "v": "value"}
 
 
@@ -97,7 +97,14 @@ def _separate(parts: Mapping[str, Any]) -> Iterator[Projections]:
         yield from _shared_kv(parts, sides)
         return
     used = {side: parts[name] for side, name in sides.items()}
-    yield from _affine_ways(used, _output(parts))
+    as_torch = all(name.endswith("weight") for name in sides.values())
+    for found in _affine_ways(used, _output(parts), as_torch):
+        biases = {side: parts.get(f"{stem}bias") for side, stem in _BIASES.items()}
+        packed = parts.get("inprojbias")
+        if packed is not None:  # torch.nn.MultiheadAttention with keys of another width
+            biases = dict(zip(_BIASES, packed.detach().chunk(3), strict=True))
+        given = {s: b.detach().double() for s, b in biases.items() if isinstance(b, Tensor)}
+        yield Projections(found.weights, {**found.biases, **given}, found.how)
 
 
 def _shared_kv(parts: Mapping[str, Any], sides: Mapping[str, str]) -> Iterator[Projections]:
@@ -181,12 +188,13 @@ def _output(parts: Mapping[str, Any]) -> Any:
     return next((parts[name] for name in _OUTPUT if name in parts), None)
 
 
-def _affine_ways(used: Mapping[str, Any], output: Any) -> Iterator[Projections]:
+def _affine_ways(
+    used: Mapping[str, Any], output: Any, as_torch: bool
+) -> Iterator[Projections]:
     """Parameters may be [in, out] or [out, in]: whoever wrote the module decided."""
     every = dict(used) if output is None else {**used, "output": output}
     bare = [side for side, part in every.items() if isinstance(part, Tensor)]
-    ways = product((True, False)) if bare else ((False,),)
-    for (transposed,) in ways:
+    for transposed in (True, False) if bare and not as_torch else (False,):
         made = {}
         for side, part in every.items():
             if side in bare:
@@ -198,7 +206,7 @@ def _affine_ways(used: Mapping[str, Any], output: Any) -> Iterator[Projections]:
                     made[side] = (weight.T if transposed else weight, None)
             else:
                 made[side] = _affine(part)
-        how = "" if not bare else ("parameters [in, out]" if transposed else "parameters [out, in]")
+        how = "" if not bare or as_torch else ("parameters [in, out]" if transposed else "parameters [out, in]")
         yield _projections(made, how)
 
 

@@ -42,8 +42,8 @@ class Convention:
         ask: Calls the candidate on a case's inputs (in a dtype) and gives its answer in the
             recipe's own layout; raises `Unusable`.
         native: The answer as the candidate's caller sees it, with the names of its axes.
-        tier: How much was given up so that the candidate runs: 0 nothing, 1 values wider than keys,
-            2 also fewer queries than keys.
+        tier: How much was given up so that the candidate runs; 0 is nothing.
+        limit: What was given up, in words.
     """
 
     recipe: Recipe
@@ -52,6 +52,7 @@ class Convention:
     ask: Callable[[Mapping[str, Any]], Tensor]
     native: Callable[[Tensor], tuple[Tensor, tuple[str, ...]]]
     tier: int = 0
+    limit: str = ""
     answers: list[Answer] = field(default_factory=list)
     dtype: torch.dtype = torch.float64
 

@@ -108,7 +108,7 @@ class Judge:
         results = self._run_all(variants, case, answer)
         apart = (results - answer).abs()
         both = results.isnan() | (results == answer)  # NaN: a row that this mistake hides
-        apart = apart.masked_fill(both, 0).nan_to_num(nan=torch.inf).flatten(1)
+        apart = apart.masked_fill(both, 0).nan_to_num(nan=torch.inf).reshape(len(results), -1)
         limit = tolerance(precise) * max(1.0, float(answer.nan_to_num(0, 0, 0).abs().max()))
         return torch.nonzero(apart.amax(1) <= limit).flatten().tolist()
 

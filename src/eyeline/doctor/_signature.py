@@ -46,6 +46,9 @@ _ROLES = {
     "bias": "bias beta b shift",
     "eps": "eps epsilon",
     "labels": "labels targets target",
+    "cos": "cos cosine freqs_cos cos_cached",
+    "sin": "sin sine freqs_sin sin_cached",
+    "base": "base theta rope_theta rope_base",
     "w_query": "w_q wq q_proj_weight q_weight w_query query_weight wq_weight q_proj weight_q wqs",
     "w_key": "w_k wk k_proj_weight k_weight w_key key_weight k_proj weight_k wks",
     "w_value": "w_v wv v_proj_weight v_weight w_value value_weight v_proj weight_v wvs",
@@ -158,9 +161,16 @@ def _torch_sdpa() -> Signature:
     )
 
 
-def cannot_map(candidate_name: str, signature: Signature, wanted: str, adapter: str) -> EyelineError:
+def cannot_map(
+    candidate_name: str,
+    signature: Signature,
+    wanted: str,
+    adapter: str,
+    missing: list[str] | None = None,
+) -> EyelineError:
     """The error for parameters that must be given and mean nothing to us."""
-    strange = ", ".join(signature.strangers) or "…"
+    names = [*signature.strangers, *(str(signature.parameters[role]) for role in missing or [])]
+    strange = ", ".join(names) or "its parameters"
     return EyelineError(
         f"{candidate_name}{signature}: I do not know what to give for {strange}. "
         f"Expected something like {wanted}. Rename it, give it a default, or say how to call it: "

@@ -277,9 +277,8 @@ def _remarks(reading: _Reading) -> list[str]:
                     f"a query that may see nothing gets {EMPTY_ROWS[policy]}; "
                     "torch's scaled_dot_product_attention and eyeline give 0"
                 ] = None
-    if convention.tier:
-        limits = {1: "values as wide as keys", 2: "as many queries as keys"}
-        remarks[f"it runs only with {limits[convention.tier]}; other sizes were not checked"] = None
+    if convention.limit:
+        remarks[f"it runs only with {convention.limit}; other sizes were not checked"] = None
     return list(remarks)
 
 

@@ -8,9 +8,13 @@ from torch import nn
 
 from eyeline._errors import EyelineError
 from eyeline.doctor._convention import Convention
-from eyeline.doctor.catalogue import ATTENTION, MULTI_HEAD
+from eyeline.doctor import catalogue as known
 from eyeline.doctor.recipe import Recipe
-from eyeline.doctor.topics import attention, multi_head
+from eyeline.doctor.topics import attention, layer_norm, mask_makers, multi_head, positions
+from eyeline.doctor.topics import shapes_and_losses as small
+from eyeline.doctor.topics.plain import Plain
+from eyeline.doctor.topics.softmax import SOFTMAX_TOPIC
+
 
 __all__ = ["KINDS", "Kind", "kind_of"]
 
@@ -37,10 +41,26 @@ class Kind:
         return self.recipe.signature
 
 
+def _plain(recipe: Recipe, topic: Plain, states: set[str]) -> Kind:
+    return Kind(recipe.name, recipe, topic.conventions, states)
+
+
+_ARRAYS = {"arrays"}
 _ALL = (
-    Kind("attention", ATTENTION, attention.conventions, attention.STATES),
-    Kind("grouped attention", ATTENTION, attention.grouped, attention.STATES),
-    Kind("multi-head attention", MULTI_HEAD, multi_head.conventions, multi_head.STATES),
+    Kind("attention", known.ATTENTION, attention.conventions, attention.STATES),
+    Kind("grouped attention", known.ATTENTION, attention.grouped, attention.STATES),
+    Kind("multi-head attention", known.MULTI_HEAD, multi_head.conventions, multi_head.STATES),
+    _plain(known.SOFTMAX, SOFTMAX_TOPIC, _ARRAYS),
+    _plain(known.CAUSAL_MASK, mask_makers.CAUSAL_TOPIC, mask_makers.STATES),
+    _plain(known.PADDING_MASK, mask_makers.PADDING_TOPIC, mask_makers.STATES),
+    _plain(known.SPLIT_HEADS, small.SPLIT_TOPIC, _ARRAYS),
+    _plain(known.MERGE_HEADS, small.MERGE_TOPIC, _ARRAYS),
+    _plain(known.SINUSOIDS, positions.SINUSOIDS_TOPIC, positions.STATES),
+    _plain(known.ROTARY, positions.ROTARY_TOPIC, positions.ROTARY_STATES),
+    _plain(known.ALIBI, positions.ALIBI_TOPIC, _ARRAYS),
+    _plain(known.LAYER_NORM, layer_norm.LAYER_NORM_TOPIC, _ARRAYS),
+    _plain(known.POOLING, small.POOLING_TOPIC, _ARRAYS),
+    _plain(known.NEXT_TOKEN_LOSS, small.LOSS_TOPIC, _ARRAYS),
 )
 KINDS = {kind.name: kind for kind in _ALL}
 

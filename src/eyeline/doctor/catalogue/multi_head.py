@@ -12,7 +12,8 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from eyeline.doctor.catalogue import masking as masking  # its mistakes come along
+from eyeline.doctor.catalogue import masking as masking  # their mistakes come along
+from eyeline.doctor.catalogue import weighting as weighting
 from eyeline.doctor.catalogue.attention import ATTENTION
 from eyeline.doctor.recipe import Recipe, State
 

@@ -30,6 +30,7 @@ __all__ = ["conventions", "grouped", "hypotheses"]
 
 ADAPTER = "lambda candidate, query, key, value, mask: candidate(…)"
 PLACES = ("query", "key", "value", "mask")
+LIMITS = ("", "values as wide as keys", "as many queries as keys")
 STATES = {"layout", "mask", "causal", "scale", "arrays", "empty_rows", "num_heads"}
 
 
@@ -67,7 +68,7 @@ def conventions(
             if joined:
                 notes["mask"] += ", and causal already"
             ask = partial(_ask, call, signature, library, layout, axes, form)
-            yield Convention(recipe, notes, ways, ask, partial(_native, layout), tier)
+            yield Convention(recipe, notes, ways, ask, partial(_native, layout), tier, LIMITS[tier])
 
 
 def grouped(

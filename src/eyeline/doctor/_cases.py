@@ -126,6 +126,6 @@ def fingerprint(case: Case) -> tuple[Any, ...]:
     return tuple(
         (name, tuple(thing.shape), float(thing.double().nansum()))
         if isinstance(thing, Tensor)
-        else (name, repr(thing))
+        else (name, id(thing) if callable(thing) else repr(thing))
         for name, thing in sorted(case.inputs.items())
     )

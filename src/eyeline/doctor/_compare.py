@@ -69,7 +69,7 @@ def fits(
 def _hides(state: State) -> bool:
     """Whether some query sees nothing."""
     allowed = getattr(state, "allowed", None)
-    return allowed is not None and not bool(allowed.any(-1).all())
+    return isinstance(allowed, Tensor) and not bool(allowed.any(-1).all())
 
 
 def empty_policy(
@@ -91,7 +91,7 @@ def empty_policy(
 def judged_rows(recipe: Recipe, state: State) -> Tensor | None:
     """Rows of the result that see something; None where a recipe knows no masks."""
     allowed = getattr(state, "allowed", None)
-    if allowed is None:
+    if not isinstance(allowed, Tensor):
         return None
     rows = allowed.any(-1)
     while rows.dim() < 3:

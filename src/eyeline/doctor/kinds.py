@@ -10,7 +10,8 @@ from eyeline._errors import EyelineError
 from eyeline.doctor._convention import Convention
 from eyeline.doctor import catalogue as known
 from eyeline.doctor.recipe import Recipe
-from eyeline.doctor.topics import attention, layer_norm, mask_makers, multi_head, positions
+from eyeline.doctor.topics import attention, block, decoding, layer_norm, mask_makers
+from eyeline.doctor.topics import multi_head, positions
 from eyeline.doctor.topics import shapes_and_losses as small
 from eyeline.doctor.topics.plain import Plain
 from eyeline.doctor.topics.softmax import SOFTMAX_TOPIC
@@ -50,6 +51,8 @@ _ALL = (
     Kind("attention", known.ATTENTION, attention.conventions, attention.STATES),
     Kind("grouped attention", known.ATTENTION, attention.grouped, attention.STATES),
     Kind("multi-head attention", known.MULTI_HEAD, multi_head.conventions, multi_head.STATES),
+    Kind("decoding", known.DECODING, decoding.conventions, decoding.STATES),
+    Kind("block", known.BLOCK, block.conventions, block.STATES),
     _plain(known.SOFTMAX, SOFTMAX_TOPIC, _ARRAYS),
     _plain(known.CAUSAL_MASK, mask_makers.CAUSAL_TOPIC, mask_makers.STATES),
     _plain(known.PADDING_MASK, mask_makers.PADDING_TOPIC, mask_makers.STATES),

@@ -14,7 +14,9 @@ from eyeline.doctor.catalogue import masking as masking
 from eyeline.doctor.catalogue import weighting as weighting
 from eyeline.doctor.catalogue.alibi import ALIBI as ALIBI
 from eyeline.doctor.catalogue.attention import ATTENTION as ATTENTION
+from eyeline.doctor.catalogue.block import BLOCK as BLOCK
 from eyeline.doctor.catalogue.causal_mask import CAUSAL_MASK as CAUSAL_MASK
+from eyeline.doctor.catalogue.decoding import DECODING as DECODING
 from eyeline.doctor.catalogue.layer_norm import LAYER_NORM as LAYER_NORM
 from eyeline.doctor.catalogue.merge_heads import MERGE_HEADS as MERGE_HEADS
 from eyeline.doctor.catalogue.multi_head import MULTI_HEAD as MULTI_HEAD

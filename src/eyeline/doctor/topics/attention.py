@@ -26,7 +26,7 @@ from eyeline.doctor.catalogue import ATTENTION
 from eyeline.doctor.options import Options
 from eyeline.doctor.recipe import Recipe
 
-__all__ = ["conventions", "grouped", "hypotheses"]
+__all__ = ["conventions", "grouped", "native"]
 
 ADAPTER = "lambda candidate, query, key, value, mask: candidate(…)"
 PLACES = ("query", "key", "value", "mask")
@@ -61,14 +61,14 @@ def conventions(
         ):
             if joined and (form is None or "is_causal" in signature or options.causal is not None):
                 continue
-            ways = hypotheses(signature, options, sizes, axes, joined=joined)
+            ways = _hypotheses(signature, options, sizes, axes, joined=joined)
             notes = {"layout": LAYOUTS[layout]}
             if form is not None:
                 notes["mask"] = f"{MASK_FORMS[form]}, {MASK_AXES[axes]}"
             if joined:
                 notes["mask"] += ", and causal already"
             ask = partial(_ask, call, signature, library, layout, axes, form)
-            yield Convention(recipe, notes, ways, ask, partial(_native, layout), tier, LIMITS[tier])
+            yield Convention(recipe, notes, ways, ask, partial(native, layout), tier, LIMITS[tier])
 
 
 def grouped(
@@ -78,7 +78,7 @@ def grouped(
     return conventions(name, candidate, options, recipe, grouped=True)
 
 
-def hypotheses(
+def _hypotheses(
     signature: Signature, options: Options, sizes: Sizes, axes: str, *, joined: bool = False
 ) -> list[Hypothesis]:
     """What the function may be meant to compute: causal or not, if that is not an argument."""
@@ -223,7 +223,7 @@ def _lengths(s: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _native(layout: str, output: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+def native(layout: str, output: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """An output as the caller of the function sees it."""
     names = {
         "BHLD": ("batch", "heads", "queries", "width"),

@@ -20,7 +20,7 @@ from eyeline.doctor.recipe import Recipe
 from eyeline.doctor.topics.modules import BUILD, Twins, find_number
 from eyeline.doctor.topics.projections import Projections, find_projections
 
-__all__ = ["conventions"]
+__all__ = ["conventions", "weights_of"]
 
 ADAPTER = "lambda candidate, x, mask: candidate(…)"
 STATES = {"mask", "causal", "scale", "num_heads", "weights", "arrays", "empty_rows", "layout"}
@@ -44,7 +44,7 @@ def conventions(
     if isinstance(candidate, nn.Module):
         twins = Twins(candidate, redraw=options.weights is None)
         call: Callable[..., Any] = candidate
-        readings = _weights(twins, options)
+        readings = weights_of(twins, options)
     else:
         twins, call = None, candidate
         readings = [(one, options.num_heads or 3) for one in _given_weights()]
@@ -78,7 +78,7 @@ def conventions(
         yield Convention(recipe, notes, ways, how.ask, partial(_native, sequence))
 
 
-def _weights(twins: Twins, options: Options) -> list[tuple[Projections, int]]:
+def weights_of(twins: Twins, options: Options) -> list[tuple[Projections, int]]:
     """Weights as they may be meant, each with a number of heads as it may be meant."""
     module = twins.double
     found = []

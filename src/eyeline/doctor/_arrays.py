@@ -1,7 +1,8 @@
 """Torch, NumPy and JAX: numbers to a candidate and back."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -9,9 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["LIBRARIES", "from_library", "library_of", "to_library"]
+__all__ = ["LIBRARIES", "from_library", "library_of", "to_library", "watched"]
 
 LIBRARIES = ("torch", "numpy", "jax")
+
+
+_given: list[tuple[Any, Tensor]] | None = None
+
+
+@contextmanager
+def watched() -> Iterator[list[tuple[Any, Tensor]]]:
+    """Remembers every array that is handed out meanwhile, with its numbers as they were."""
+    global _given
+    _given = remembered = []
+    try:
+        yield remembered
+    finally:
+        _given = None
 
 
 def library_of(candidate: Callable[..., Any]) -> str:
@@ -46,18 +61,22 @@ def _names(code: Any) -> set[str]:
 def to_library(tensor: Tensor, library: str) -> Any:
     """A copy of the tensor as the library's array."""
     if library == "torch":
-        return tensor.clone()
-    if library == "numpy":
-        return tensor.detach().numpy().copy()
-    import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
+        array = tensor.clone()
+    elif library == "numpy":
+        array = tensor.detach().numpy().copy()
+    else:
+        import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
-    return jnp.asarray(tensor.detach().numpy())
+        array = jnp.asarray(tensor.detach().numpy())
+    if _given is not None:
+        _given.append((array, tensor.detach().clone()))
+    return array
 
 
 def from_library(array: Any) -> Tensor | None:
     """The array as a tensor; None if it is no array of numbers."""
     if isinstance(array, Tensor):
-        return array.detach()
+        return array if torch.is_grad_enabled() else array.detach()
     jax = sys.modules.get("jax")
     if isinstance(array, np.ndarray | np.generic) or (
         jax is not None and isinstance(array, jax.Array)

@@ -10,7 +10,17 @@ from torch import Tensor
 from eyeline.doctor._cases import Case
 from eyeline.doctor.recipe import Recipe, State, Step
 
-__all__ = ["EMPTY_ROWS", "IMPOSSIBLE", "empty_policy", "fits", "judged_rows", "tolerance", "worst"]
+__all__ = [
+    "EMPTY_ROWS",
+    "IMPOSSIBLE",
+    "as_dtype",
+    "empty_policy",
+    "fits",
+    "hides_rows",
+    "judged_rows",
+    "tolerance",
+    "worst",
+]
 
 EMPTY_ROWS = {
     "nan": "NaN",
@@ -47,7 +57,7 @@ def fits(
     see nothing only because of the mistake, may follow any of `EMPTY_ROWS`.
     """
     rows = None if strict else judged_rows(recipe, right)
-    inputs = _like(case.inputs, answer.dtype)
+    inputs = as_dtype(case.inputs, answer.dtype)
     for policy in (None, *EMPTY_ROWS):
         steps = wrong if policy is None else _with_policy(recipe, wrong or {}, policy)
         try:
@@ -59,14 +69,14 @@ def fits(
             return False
         if _close(answer, result, rows, precise):
             return True
-        if not (_hides(state) if strict else _hides(right) or _hides(state)):
+        if not (hides_rows(state) if strict else hides_rows(right) or hides_rows(state)):
             return False
         if strict and torch.equal(state.allowed, right.allowed):
             return False
     return False
 
 
-def _hides(state: State) -> bool:
+def hides_rows(state: State) -> bool:
     """Whether some query sees nothing."""
     allowed = getattr(state, "allowed", None)
     return isinstance(allowed, Tensor) and not bool(allowed.any(-1).all())
@@ -80,7 +90,7 @@ def empty_policy(
     if rows is None or rows.all():
         return None
     hidden = (~rows).expand(answer.shape[:-1])
-    inputs = _like(case.inputs, answer.dtype)
+    inputs = as_dtype(case.inputs, answer.dtype)
     for policy in EMPTY_ROWS:
         result = getattr(recipe.run(inputs, _with_policy(recipe, {}, policy)), recipe.result)
         if _close(answer, result, ~rows, precise):
@@ -144,7 +154,7 @@ def _close(answer: Tensor, result: Tensor, rows: Tensor | None, precise: bool) -
     return torch.allclose(answer, result.to(answer.dtype), rtol=0, atol=limit, equal_nan=True)
 
 
-def _like(inputs: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+def as_dtype(inputs: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """The same inputs in the answer's precision: overflow comes where it comes to the candidate."""
     return {
         name: thing.to(dtype) if isinstance(thing, Tensor) and thing.is_floating_point() else thing

@@ -39,8 +39,8 @@ class Convention:
         recipe: What it should compute.
         notes: How it is called, in words: `{"layout": "[batch, heads, length, width]"}`.
         hypotheses: What it may be meant to compute. All have the same questions in the same order.
-        ask: Calls the candidate on a case's inputs (in a dtype) and gives its answer in the
-            recipe's own layout; raises `Unusable`.
+        call: Calls the candidate on a case's inputs and gives what it returns.
+        read: The answer in what it returned, in the recipe's own layout; raises `Unusable`.
         native: The answer as the candidate's caller sees it, with the names of its axes.
         tier: How much was given up so that the candidate runs; 0 is nothing.
         limit: What was given up, in words.
@@ -49,12 +49,17 @@ class Convention:
     recipe: Recipe
     notes: dict[str, str]
     hypotheses: list[Hypothesis]
-    ask: Callable[[Mapping[str, Any]], Tensor]
+    call: Callable[[Mapping[str, Any]], Any]
+    read: Callable[[Any, Mapping[str, Any]], Tensor]
     native: Callable[[Tensor], tuple[Tensor, tuple[str, ...]]]
     tier: int = 0
     limit: str = ""
     answers: list[Answer] = field(default_factory=list)
     dtype: torch.dtype = torch.float64
+
+    def ask(self, inputs: Mapping[str, Any]) -> Tensor:
+        """The candidate's answer in the recipe's own layout; raises `Unusable`."""
+        return self.read(self.call(inputs), inputs)
 
     @property
     def cases(self) -> tuple[Case, ...]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from eyeline.doctor._attempt import Answer
 from eyeline.doctor._cases import Case, fingerprint
-from eyeline.doctor._compare import IMPOSSIBLE, fits, tolerance
+from eyeline.doctor._compare import IMPOSSIBLE, as_dtype, fits, hides_rows, tolerance
 from eyeline.doctor.recipe import Recipe, Variant
 
 __all__ = ["Judge"]
@@ -37,17 +37,22 @@ class Judge:
         memory: dict[Any, Any] | None = None,
     ) -> None:
         self.recipe, self.cases, self.strict = recipe, tuple(cases), strict
-        self.rights = [recipe.run(case.inputs) for case in cases]
+        with torch.no_grad():
+            self.rights = [recipe.run(case.inputs) for case in cases]
+        self._prints = [fingerprint(case) for case in cases]
         self.memory: dict[Any, Any] = {} if memory is None else memory
 
+    @torch.no_grad()
     def right(self, answers: Sequence[Answer], precise: bool) -> bool:
         """Whether the answers are those of the recipe."""
         return self._all_fit(None, answers, precise)
 
+    @torch.no_grad()
     def wrong_cases(self, answers: Sequence[Answer], precise: bool) -> list[int]:
         """The cases in which the answers are not those of the recipe."""
         return [i for i in self._answered(answers) if not self._fit(i, None, answers, precise)]
 
+    @torch.no_grad()
     def explain(self, answers: Sequence[Answer], precise: bool, *, pairs: bool) -> list[Variant]:
         """Every known mistake (with `pairs`: every two of them) that gives these answers.
 
@@ -55,11 +60,10 @@ class Judge:
         """
         variants = self.doubles if pairs else self.singles
         order = self._answered(answers)
+        for case in order:
+            variants = self._alike(variants, case, answers, precise)
         found: dict[tuple[str, ...], Variant] = {}
-        first = order[0] if order else 0
-        keep = self._alike(variants, first, answers, precise) if order else []
-        for index in keep:
-            variant = variants[index]
+        for variant in variants:
             if variant.names not in found and all(
                 self._fit(i, variant, answers, precise) for i in order
             ):
@@ -80,61 +84,51 @@ class Judge:
 
     def _invisible(self, variant: Variant) -> bool:
         """Whether the mistake makes no difference in any case."""
-        return all(
-            fits(
-                self.recipe,
-                case,
-                getattr(right, self.recipe.result),
-                variant.steps,
-                right=right,
-                precise=True,
-            )
-            for case, right in zip(self.cases, self.rights, strict=True)
-        )
+        for index, right in enumerate(self.rights):
+            result, _ = self._result(variant, index, torch.float64)
+            wanted = getattr(right, self.recipe.result)
+            if result is None or result.shape != wanted.shape:
+                return False
+            if not torch.equal(result.nan_to_num(0), wanted.nan_to_num(0)):
+                return False
+        return True
 
     def _alike(
-        self,
-        variants: list[Variant],
-        case: int,
-        answers: Sequence[Answer],
-        precise: bool,
-    ) -> list[int]:
-        """Which variants give nearly this answer to one case: a sieve before the real comparison.
+        self, variants: list[Variant], case: int, answers: Sequence[Answer], precise: bool
+    ) -> list[Variant]:
+        """Variants that give nearly this answer to a case: a sieve before the real comparison.
 
-        Rows that may see nothing are left out: there a variant has several faces.
+        What hides a row passes: a row that sees nothing has several faces.
         """
         answer = answers[case].value
         assert answer is not None
-        results = self._run_all(variants, case, answer)
-        apart = (results - answer).abs()
-        both = results.isnan() | (results == answer)  # NaN: a row that this mistake hides
-        apart = apart.masked_fill(both, 0).nan_to_num(nan=torch.inf).reshape(len(results), -1)
-        limit = tolerance(precise) * max(1.0, float(answer.nan_to_num(0, 0, 0).abs().max()))
-        return torch.nonzero(apart.amax(1) <= limit).flatten().tolist()
-
-    def _run_all(self, variants: list[Variant], case: int, answer: Tensor) -> Tensor:
-        inputs = {
-            name: thing.to(answer.dtype)
-            if isinstance(thing, Tensor) and thing.is_floating_point()
-            else thing
-            for name, thing in self.cases[case].inputs.items()
-        }
-        known = self.memory.setdefault((fingerprint(self.cases[case]), answer.dtype), {})
-        for variant in variants:
-            key = (variant.names, variant.values)
-            if key not in known:
-                known[key] = self._result(variant, inputs)
+        if not variants or hides_rows(self.rights[case]):
+            return variants
         nothing = torch.full_like(answer, torch.inf)
-        results = [known[variant.names, variant.values] for variant in variants]
-        fitting = [nothing if r is None or r.shape != answer.shape else r for r in results]
-        return torch.stack(fitting) if fitting else answer.new_zeros(0, *answer.shape)
+        given = [self._result(variant, case, answer.dtype) for variant in variants]
+        fitting = [nothing if r is None or r.shape != answer.shape else r for r, _ in given]
+        results = torch.stack(fitting)
+        same = (results == answer) | (results.isnan() & answer.isnan())
+        apart = (results - answer).abs().masked_fill(same, 0).nan_to_num(nan=torch.inf)
+        limit = tolerance(precise) * max(1.0, float(answer.nan_to_num(0, 0, 0).abs().max()))
+        near = (apart.reshape(len(given), -1).amax(1) <= limit).tolist()
+        passed = [good or hides for good, (_, hides) in zip(near, given, strict=True)]
+        return [variant for variant, good in zip(variants, passed, strict=True) if good]
 
-    def _result(self, variant: Variant, inputs: dict[str, Any]) -> Tensor | None:
-        """What a variant gives; None where its shapes cannot be."""
-        try:
-            return getattr(self.recipe.run(inputs, variant.steps), self.recipe.result)
-        except IMPOSSIBLE:
-            return None
+    def _result(
+        self, variant: Variant, case: int, dtype: torch.dtype
+    ) -> tuple[Tensor | None, bool]:
+        """What a variant gives to a case (None where shapes cannot be); whether it hides a row."""
+        known = self.memory.setdefault((self._prints[case], dtype), {})
+        key = (variant.names, variant.values)
+        if key not in known:
+            inputs = as_dtype(self.cases[case].inputs, dtype)
+            try:
+                state = self.recipe.run(inputs, variant.steps)
+                known[key] = getattr(state, self.recipe.result), hides_rows(state)
+            except IMPOSSIBLE:
+                known[key] = None, False
+        return known[key]
 
     def _answered(self, answers: Sequence[Answer]) -> list[int]:
         return [i for i, answer in enumerate(answers) if answer.value is not None]

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from eyeline._errors import EyelineError
 from eyeline.doctor._cases import fingerprint
 from eyeline.doctor._compare import empty_policy, judged_rows, worst, EMPTY_ROWS
+from eyeline.doctor._bisect import bisect
 from eyeline.doctor._convention import Convention, Hypothesis
+from eyeline.doctor._invariants import look
 from eyeline.doctor._search import Judge
 from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
-from eyeline.doctor.kinds import KINDS, kind_of
+from eyeline.doctor.kinds import Kind, kind_of
 from eyeline.doctor.options import Options
 from eyeline.doctor.topics.modules import build
 from eyeline.doctor.recipe import Mistake, Recipe, Variant
@@ -143,45 +145,58 @@ def _judge(
     return judges[key]
 
 
-def _right(name: str, reading: _Reading, kind: Any) -> Diagnosis:
+def _right(name: str, reading: _Reading, kind: Kind) -> Diagnosis:
+    """All numbers are right; it may still change its inputs or give gradients of NaN."""
     convention = reading.convention
-    comparison = Stage("comparison", True, (f"right in {_answered(convention)} cases",))
+    behaviour = look(convention, reading.judge.cases)
+    comparison = Stage("comparison", True, (f"right in {_cases(_answered(convention))}",))
     return Diagnosis(
         name,
         kind.name,
-        ok=True,
-        stages=(_shapes(convention), comparison),
+        ok=behaviour.problem is None,
+        problem=behaviour.problem,
+        stages=(_shapes(convention), behaviour.stage, comparison),
         called=reading.called,
-        remarks=tuple(_remarks(reading)),
+        remarks=(*_remarks(reading), *behaviour.remarks),
     )
 
 
-def _wrong(name: str, readings: list[_Reading], kind: Any) -> Diagnosis:
+def _wrong(name: str, readings: list[_Reading], kind: Kind) -> Diagnosis:
+    """Which known mistake it is, or where an unknown one lies."""
     found = _explanations(readings)
     reading = next(iter(found.values()))[0] if found else readings[0]
-    explanations, same = distinct(kind.recipe, [v.mistakes for _, v in found.values()])
-    evidence = _evidence(reading)
-    wrong = reading.judge.wrong_cases(reading.convention.answers, reading.convention.precise)
-    cases = reading.judge.cases
-    lines = (f"wrong in {len(wrong)} of {_answered(reading.convention)} cases: "
-             + ", ".join(cases[i].name for i in wrong),)
-    stages = [_shapes(reading.convention), Stage("comparison", False, lines)]
+    convention, judge = reading.convention, reading.judge
+    behaviour = look(convention, judge.cases)
+    explanations, same = _distinct(kind.recipe, [v.mistakes for _, v in found.values()])
+    problem = None
+    if not found:
+        random = behaviour.problem == "another answer each time"
+        problem = behaviour.problem if random else UNKNOWN
+    wrong = judge.wrong_cases(convention.answers, convention.precise)
+    names = ", ".join(judge.cases[i].name for i in wrong)
+    line = f"wrong in {len(wrong)} of {_cases(_answered(convention))}: {names}"
+    stages = [_shapes(convention), behaviour.stage, Stage("comparison", False, (line,))]
     if found:
         stages.append(Stage("search", False, (_search_line(reading, explanations),)))
     else:
-        stages.append(Stage("search", None, ("no known mistake, and no two of them, give this",)))
+        line = "no known mistake, and no two of them, give these numbers"
+        stages += [Stage("search", None, (line,)), bisect(convention, judge)]
     return Diagnosis(
         name,
         kind.name,
         ok=False,
-        problem=None if found else UNKNOWN,
+        problem=problem,
         explanations=explanations,
         same=same,
-        evidence=evidence,
+        evidence=_evidence(reading),
         stages=tuple(stages),
         called=reading.called,
-        remarks=tuple(_remarks(reading)),
+        remarks=(*_remarks(reading), *behaviour.remarks),
     )
+
+
+def _cases(count: int) -> str:
+    return "1 case" if count == 1 else f"{count} cases"
 
 
 def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Reading, Variant]]:
@@ -192,7 +207,7 @@ def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Read
     for pairs in (False, True):
         for group in layouts.values():
             found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
-            for reading in group:
+            for reading in _likeliest(group):
                 answers, precise = reading.convention.answers, reading.convention.precise
                 for variant in reading.judge.explain(answers, precise, pairs=pairs):
                     found.setdefault(variant.names, (reading, variant))
@@ -201,7 +216,13 @@ def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Read
     return {}
 
 
-def distinct(
+def _likeliest(group: list[_Reading]) -> list[_Reading]:
+    """Those with the first shape of mask that ran: whoever takes it takes the others too."""
+    first = group[0].convention.notes.get("mask", "").split("[")[-1]
+    return [r for r in group if r.convention.notes.get("mask", "").split("[")[-1] == first]
+
+
+def _distinct(
     recipe: Recipe, explanations: Sequence[tuple[Mistake, ...]]
 ) -> tuple[tuple[tuple[Mistake, ...], ...], dict[str, tuple[Mistake, ...]]]:
     """Explanations that differ, and what is known to give the same numbers as their mistakes."""

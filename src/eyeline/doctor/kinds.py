@@ -1,5 +1,6 @@
 """The kinds of thing that can be checked, and which one a candidate is."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from torch import nn
 
 from eyeline._errors import EyelineError
 from eyeline.doctor._convention import Convention
+from eyeline.doctor._signature import read_signature
 from eyeline.doctor import catalogue as known
 from eyeline.doctor.recipe import Recipe
 from eyeline.doctor.topics import attention, block, decoding, layer_norm, mask_makers
@@ -42,6 +44,26 @@ class Kind:
         return self.recipe.signature
 
 
+_NAMES = (
+    (r"gqa|grouped|multi_?query", "grouped attention"),
+    (r"(causal|look_?ahead|subsequent|future).*mask|mask.*causal", "causal mask"),
+    (r"pad.*mask|mask.*pad|length.*mask", "padding mask"),
+    (r"split.*head|head.*split", "split heads"),
+    (r"(merge|combine|concat|join).*head|head.*(merge|combine)", "merge heads"),
+    (r"rope|rotary", "rotary positions"),
+    (r"alibi", "alibi"),
+    (r"sinus|pos\w*_?(enc|emb)|^pe$", "sinusoids"),
+    (r"layer_?norm", "layer norm"),
+    (r"soft_?max", "softmax"),
+    (r"pool", "mean pooling"),
+    (r"loss|cross_?entropy", "next-token loss"),
+    (r"decode|decoding|kv_?cache|cached", "decoding"),
+)
+"""What a candidate's name says, the first that fits."""
+
+_OF_MODULES = {"rotary positions", "sinusoids", "layer norm", "softmax", "mean pooling", "alibi"}
+
+
 def _plain(recipe: Recipe, topic: Plain, states: set[str]) -> Kind:
     return Kind(recipe.name, recipe, topic.conventions, states)
 
@@ -69,13 +91,32 @@ KINDS = {kind.name: kind for kind in _ALL}
 
 
 def kind_of(candidate: Callable[..., Any], name: str, what: str | None) -> Kind:
-    """The kind that is meant.
+    """The kind that is meant: stated, or plain from its parameters or its name.
 
     Raises:
         EyelineError: It is not one of `KINDS`, or cannot be known.
     """
-    if what is None:
-        return KINDS["multi-head attention" if isinstance(candidate, nn.Module) else "attention"]
-    if what not in KINDS:
-        raise EyelineError(f"what={what!r} is not known; choose one of {', '.join(KINDS)}")
-    return KINDS[what]
+    if what is not None:
+        if what not in KINDS:
+            raise EyelineError(f"what={what!r} is not known; choose one of {', '.join(KINDS)}")
+        return KINDS[what]
+    named = next((kind for pattern, kind in _NAMES if re.search(pattern, name, re.I)), None)
+    if isinstance(candidate, nn.Module):
+        if block.is_block(candidate):
+            return KINDS["block"]
+        return KINDS[named if named in _OF_MODULES else "multi-head attention"]
+    roles = set(read_signature(candidate, ()).parameters)
+    if {"query", "key", "value"} <= roles:
+        if "cache" in roles:
+            return KINDS["decoding"]
+        return KINDS["grouped attention" if named == "grouped attention" else "attention"]
+    if {"x", "w_query", "w_key", "w_value"} <= roles:
+        return KINDS["multi-head attention"]
+    if named is not None:
+        return KINDS[named]
+    if len(read_signature(candidate, ()).names) in (3, 4) and "att" in name.lower():
+        return KINDS["attention"]
+    raise EyelineError(
+        f"I cannot tell from {name}{read_signature(candidate, ())} what it computes: say it, "
+        f"check({name}, \"softmax\"); kinds are {', '.join(KINDS)}"
+    )

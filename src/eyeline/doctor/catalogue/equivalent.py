@@ -4,6 +4,7 @@ The one place where this is listed. A test holds that these coincide, and that n
 """
 
 from eyeline.doctor.catalogue.attention import ATTENTION
+from eyeline.doctor.catalogue.decoding import DECODING
 from eyeline.doctor.catalogue.multi_head import MULTI_HEAD
 from eyeline.doctor.catalogue.rotary import ROTARY
 
@@ -22,6 +23,12 @@ _IN_ATTENTION = [
 EQUIVALENT = {
     ATTENTION: _IN_ATTENTION,
     MULTI_HEAD: _IN_ATTENTION,
+    DECODING: [
+        (
+            {"new keys never appended", "mask not extended beyond the prompt"},
+            "keys that are not there and keys that may not be seen are the same",
+        ),
+    ],
     ROTARY: [
         (
             {"turned the wrong way", "sign on the wrong half of the partner"},

@@ -67,8 +67,16 @@ def conventions(
                 notes["mask"] = f"{MASK_FORMS[form]}, {MASK_AXES[axes]}"
             if joined:
                 notes["mask"] += ", and causal already"
-            ask = partial(_ask, call, signature, library, layout, axes, form)
-            yield Convention(recipe, notes, ways, ask, partial(native, layout), tier, LIMITS[tier])
+            yield Convention(
+                recipe,
+                notes,
+                ways,
+                partial(_call, call, signature, library, layout, axes, form),
+                partial(_read, layout),
+                partial(native, layout),
+                tier,
+                LIMITS[tier],
+            )
 
 
 def grouped(
@@ -115,17 +123,18 @@ def _cases(
     make = partial(attention_inputs, scale=scale, strict=options.empty_rows is not None)
     cases = [Case("no mask", make(sizes, seed=1, **inside))]
     if masked:
-        mask = _mask(sizes, axes, seed=4)
-        if joined:
-            mask = mask & torch.ones(mask.shape[-2:], dtype=torch.bool).tril()
-        batch = replace(sizes, batch=mask.shape[0])
-        cases.append(Case("a mask", make(batch, seed=5, mask=mask, **inside)))
+        for name, empty in (("a mask", False), ("a mask that hides everything from one", True)):
+            mask = _mask(sizes, axes, seed=4, empty=empty)
+            if joined:
+                mask = mask & torch.ones(mask.shape[-2:], dtype=torch.bool).tril()
+            batch = replace(sizes, batch=mask.shape[0])
+            cases.append(Case(name, make(batch, seed=5, mask=mask, **inside)))
     if flag:
         other = sizes if corner is not None else sizes.square()
         set_ = {"is_causal": True, "bottom_right": corner == "bottom-right"}
         cases.append(Case("causal", make(other, seed=9, **set_)))
         if masked:
-            mask = _mask(sizes.square(), axes, seed=13)
+            mask = _mask(sizes.square(), axes, seed=13, empty=False)
             batch = replace(sizes.square(), batch=mask.shape[0])
             both = make(batch, seed=14, mask=mask, **set_)
             cases.append(Case("causal and a mask", both, optional=True))
@@ -136,14 +145,14 @@ def _cases(
     return tuple(cases)
 
 
-def _mask(sizes: Sizes, axes: str, *, seed: int) -> Tensor:
+def _mask(sizes: Sizes, axes: str, *, seed: int, empty: bool) -> Tensor:
     """A mask that can be told in those axes: padding has one row for all queries."""
     if axes == "BS":
-        lengths = torch.tensor([sizes.kv_len - 3, sizes.kv_len - 1, 2, 0])[:, None]
+        lengths = torch.tensor([sizes.kv_len - 3, sizes.kv_len - 1, 2, 0 if empty else 1])[:, None]
         seen = torch.arange(sizes.kv_len) < lengths
         return seen[:, None, None].expand(-1, 1, sizes.q_len, -1)
     batch = 1 if axes == "LS" else sizes.batch
-    mask = random_mask(batch, sizes.q_len, sizes.kv_len, seed=seed, empty=True)
+    mask = random_mask(batch, sizes.q_len, sizes.kv_len, seed=seed, empty=empty)
     return mask.expand(sizes.batch, -1, -1, -1)
 
 
@@ -178,7 +187,7 @@ def _mask_ways(
     return [("B1LS", None)]
 
 
-def _ask(
+def _call(
     call: Callable[..., Any],
     signature: Signature,
     library: str,
@@ -186,7 +195,7 @@ def _ask(
     axes: str,
     form: str | None,
     s: Mapping[str, Any],
-) -> Tensor:
+) -> Any:
     given: dict[str, Any] = {
         side: to_library(to_layout(s[side], layout), library) for side in ("query", "key", "value")
     }
@@ -207,8 +216,13 @@ def _ask(
     if "num_heads" in signature.required:
         given["num_heads"] = s["num_heads"]
     places, named = signature.arguments(given)
+    return call(*places, **named)
+
+
+def _read(layout: str, returned: Any, s: Mapping[str, Any]) -> Tensor:
+    """The output in what it returned, [batch, heads, queries, width]."""
     layouts = output_layouts(s, layout)
-    output, which = pick(call(*places, **named), layouts, _lengths(s))
+    output, which = pick(returned, layouts, _lengths(s))
     return from_output(output, layouts[which], s)
 
 

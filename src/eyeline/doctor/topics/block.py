@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
+from eyeline.doctor._arrays import to_library
 from eyeline.doctor._cases import Case, normal
 from eyeline.doctor._convention import Convention, Hypothesis, pick
 from eyeline.doctor._signature import cannot_map, read_signature
@@ -74,12 +75,16 @@ def conventions(
         hypotheses.append(Hypothesis(notes, (Case("stand-ins for its parts", inputs),)))
     call = twins.double if options.adapter is None else partial(options.adapter, twins.double)
 
-    def ask(s: Mapping[str, Any]) -> Tensor:
-        places, named = signature.arguments({"x": s["x"].double().clone()})
-        axes = [("batch", 2), ("length", 5), ("width", width)]
-        return pick(call(*places, **named), [axes], {})[0]
+    def run(s: Mapping[str, Any]) -> Any:
+        x = s["x"] if s["x"].requires_grad else to_library(s["x"].double(), "torch")
+        places, named = signature.arguments({"x": x})
+        return call(*places, **named)
 
-    yield Convention(recipe, {}, hypotheses, ask, _native)
+    def read(returned: Any, s: Mapping[str, Any]) -> Tensor:
+        axes = [("batch", 2), ("length", 5), ("width", width)]
+        return pick(returned, [axes], {})[0]
+
+    yield Convention(recipe, {}, hypotheses, run, read, _native)
 
 
 def _parts(module: nn.Module) -> dict[str, nn.Module] | str:

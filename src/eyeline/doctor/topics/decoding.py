@@ -63,7 +63,9 @@ def conventions(
             ways = [Hypothesis({}, _cases(batch, heads, tier, options))]
             call = partial(_ask, asked, signature, library, layout)
             notes = {"layout": LAYOUTS[layout]}
-            yield Convention(recipe, notes, ways, call, partial(native, layout), tier, limit)
+            yield Convention(
+                recipe, notes, ways, call, _as_it_is, partial(native, layout), tier, limit
+            )
 
 
 def _cases(batch: int, heads: int, tier: int, options: Options) -> tuple[Case, ...]:
@@ -154,7 +156,7 @@ def _modules(
         hypotheses.append(Hypothesis(notes, tuple(cases)))
     ask = partial(_ask_module, twins, options, signature)
     notes = {"layout": "[batch, length, width]"}
-    yield Convention(recipe, notes, hypotheses, ask, _native_rows)
+    yield Convention(recipe, notes, hypotheses, ask, _as_it_is, _native_rows)
 
 
 def _heads(x: Tensor, w: Mapping[str, Any], num_heads: int, scale: float | None) -> dict[str, Any]:
@@ -189,6 +191,10 @@ def _ask_module(
         outputs.append(pick(returned, [axes], {})[0])
         cache = _next_cache(returned, cache, signature)
     return cat(outputs, 1)
+
+
+def _as_it_is(answer: Tensor, s: Mapping[str, Any]) -> Tensor:
+    return answer
 
 
 def _native_rows(answer: Tensor) -> tuple[Tensor, tuple[str, ...]]:

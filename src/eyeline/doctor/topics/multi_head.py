@@ -75,7 +75,7 @@ def conventions(
         if joined:
             notes["mask"] += ", and causal already"
         how = _How(asked, twins, options, signature, library, sequence, axes, form, supplied)
-        yield Convention(recipe, notes, ways, how.ask, partial(_native, sequence))
+        yield Convention(recipe, notes, ways, how.call, how.read, partial(_native, sequence))
 
 
 def weights_of(twins: Twins, options: Options) -> list[tuple[Projections, int]]:
@@ -192,14 +192,15 @@ def _cases(
     kv_len = 7 if cross and not inside else 5
     cases = [Case("no mask", make(batch, 5, kv_len, seed=31, is_causal=inside))]
     if form is not None:
-        mask = _mask(axes, batch, 5, kv_len)
-        if joined:
-            mask = mask & torch.ones(5, kv_len, dtype=torch.bool).tril()
-        role = "mask" if "mask" in signature else "padding"
-        made = make(mask.shape[0], 5, kv_len, seed=34, is_causal=inside, mask=mask)
-        cases.append(Case("a mask", {**made, "role": role}))
+        for name, empty in (("a mask", False), ("a mask that hides everything from one", True)):
+            mask = _mask(axes, batch, 5, kv_len, empty=empty)
+            if joined:
+                mask = mask & torch.ones(5, kv_len, dtype=torch.bool).tril()
+            role = "mask" if "mask" in signature else "padding"
+            made = make(mask.shape[0], 5, kv_len, seed=34, is_causal=inside, mask=mask)
+            cases.append(Case(name, {**made, "role": role}))
     if "mask" in signature and "padding" in signature and batch > 1:
-        mask = _mask("BS", batch, 5, kv_len)
+        mask = _mask("BS", batch, 5, kv_len, empty=False)
         made = make(mask.shape[0], 5, kv_len, seed=37, is_causal=inside, mask=mask)
         cases.append(Case("padding", {**made, "role": "padding"}))
     if flag:
@@ -217,11 +218,11 @@ def _has_flag(signature: Signature) -> bool:
     return "is_causal" in signature and "average_attn_weights" not in signature.names
 
 
-def _mask(axes: str, batch: int, q_len: int, kv_len: int) -> Tensor:
+def _mask(axes: str, batch: int, q_len: int, kv_len: int, *, empty: bool) -> Tensor:
     if axes == "BS":
-        lengths = torch.tensor([kv_len - 3, kv_len - 1, 2, 0])[:, None]
+        lengths = torch.tensor([kv_len - 3, kv_len - 1, 2, 0 if empty else 1])[:, None]
         return (torch.arange(kv_len) < lengths)[:, None, None].expand(-1, 1, q_len, -1)
-    mask = random_mask(1 if axes == "LS" else batch, q_len, kv_len, seed=35, empty=True)
+    mask = random_mask(1 if axes == "LS" else batch, q_len, kv_len, seed=35, empty=empty)
     return mask.expand(batch, -1, -1, -1)
 
 
@@ -297,12 +298,12 @@ class _How:
         form: str | None,
         supplied: set[str],
     ) -> None:
-        self.call, self.twins, self.options = call, twins, options
+        self.candidate, self.twins, self.options = call, twins, options
         self.signature, self.library = signature, library
         self.sequence, self.axes, self.form, self.supplied = sequence, axes, form, supplied
 
-    def ask(self, s: Mapping[str, Any]) -> Tensor:
-        """The answer, [batch, queries, width]."""
+    def call(self, s: Mapping[str, Any]) -> Any:
+        """What the candidate returns."""
         given = self._sides(s)
         if "is_causal" in self.signature and _has_flag(self.signature):
             if s["is_causal"] or "is_causal" in self.signature.required:
@@ -314,14 +315,18 @@ class _How:
             elif role in self.signature.required:
                 given[role] = s[role]
         places, named = self.signature.arguments(given)
-        output, _ = pick(self._target(s)(*places, **named), [self._axes(s)], _lengths(s))
+        return self._target(s)(*places, **named)
+
+    def read(self, returned: Any, s: Mapping[str, Any]) -> Tensor:
+        """The answer in it, [batch, queries, width]."""
+        output, _ = pick(returned, [self._axes(s)], _lengths(s))
         if self.sequence == "LE":
             return output[None]
         return output.transpose(0, 1) if self.sequence == "LBE" else output
 
     def _target(self, s: Mapping[str, Any]) -> Callable[..., Any]:
         if self.twins is None:
-            return self.call
+            return self.candidate
         twin = self.twins.of(s["x"].dtype)
         return twin if self.options.adapter is None else partial(self.options.adapter, twin)
 

@@ -81,10 +81,12 @@ class Plain:
             raise cannot_map(name, signature, recipe.signature, adapter, missing)
         library = options.arrays or ("torch" if twins else library_of(candidate))
         for way in ways:
-            ask = partial(self._ask, asked, twins, options, signature, library, way.form)
-            yield Convention(recipe, dict(way.notes), way.hypotheses, ask, self._native, way.tier)
+            call = partial(self._call, asked, twins, options, signature, library, way.form)
+            read = partial(self._read, way.form)
+            notes = dict(way.notes)
+            yield Convention(recipe, notes, way.hypotheses, call, read, self._native, way.tier)
 
-    def _ask(
+    def _call(
         self,
         call: Callable[..., Any],
         twins: Twins | None,
@@ -93,7 +95,7 @@ class Plain:
         library: str,
         form: str,
         s: Mapping[str, Any],
-    ) -> Tensor:
+    ) -> Any:
         if twins is not None:
             dtype = next((v.dtype for v in s.values() if _floats(v)), torch.float64)
             twin = twins.of(dtype)
@@ -106,8 +108,10 @@ class Plain:
             if role in signature.required or (role in signature and role in self.always)
         }
         places, named = signature.arguments(given)
-        layouts = self.axes(s, form)
-        answer, _ = pick(call(*places, **named), layouts, {})
+        return call(*places, **named)
+
+    def _read(self, form: str, returned: Any, s: Mapping[str, Any]) -> Tensor:
+        answer, _ = pick(returned, self.axes(s, form), {})
         return self.canonical(answer, s, form)
 
     def _native(self, answer: Tensor) -> tuple[Tensor, tuple[str, ...]]:

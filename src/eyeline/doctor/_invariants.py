@@ -19,7 +19,7 @@ from eyeline.doctor._compare import tolerance
 from eyeline.doctor._convention import Convention
 from eyeline.doctor.diagnosis import Stage
 
-__all__ = ["Behaviour", "look"]
+__all__ = ["Behaviour", "look", "looks_ahead"]
 
 _SIDES = ("query", "key", "value", "x", "keys_from", "values_from")
 
@@ -67,6 +67,18 @@ def look(convention: Convention, cases: tuple[Case, ...]) -> Behaviour:
         problem = problem or ("gradients are not finite" if gradient else None)
     lines = broken or [", ".join(held)]
     return Behaviour(Stage("invariants", not broken, tuple(lines)), problem, tuple(remarks))
+
+
+def looks_ahead(convention: Convention, case: Case) -> bool:
+    """Whether the first query's answer depends on the last key."""
+    s = case.inputs
+    if s["q_len"] < 2:
+        return False
+    before = _ask(convention, convention.cast(s))
+    after = _ask(convention, convention.cast({**s, **_moved(s, -1)}))
+    if before is None or after is None:
+        return True
+    return _apart(convention, before[..., :1, :], after[..., :1, :]) is not None
 
 
 def _itself(convention: Convention, case: Case) -> Iterator[tuple[str, str | None]]:

@@ -1,6 +1,6 @@
 """Which known mistakes, one or two, give exactly what the candidate gives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,7 @@ class Judge:
         self.recipe, self.cases, self.strict = recipe, tuple(cases), strict
         with torch.no_grad():
             self.rights = [recipe.run(case.inputs) for case in cases]
+        self._cast: dict[tuple[int, torch.dtype], dict[str, Any]] = {}
         self._prints = [fingerprint(case) for case in cases]
         self.memory: dict[Any, Any] = {} if memory is None else memory
 
@@ -53,12 +54,19 @@ class Judge:
         return [i for i in self._answered(answers) if not self._fit(i, None, answers, precise)]
 
     @torch.no_grad()
-    def explain(self, answers: Sequence[Answer], precise: bool, *, pairs: bool) -> list[Variant]:
+    def explain(
+        self,
+        answers: Sequence[Answer],
+        precise: bool,
+        *,
+        pairs: bool,
+        among: Callable[[Variant], bool] = lambda variant: True,
+    ) -> list[Variant]:
         """Every known mistake (with `pairs`: every two of them) that gives these answers.
 
-        Each combination of mistakes stands there once, whatever forms of it fit.
+        `among` says which are worth trying. Each combination of mistakes stands there once, whatever forms of it fit.
         """
-        variants = self.doubles if pairs else self.singles
+        variants = [v for v in (self.doubles if pairs else self.singles) if among(v)]
         order = self._answered(answers)
         for case in order:
             variants = self._alike(variants, case, answers, precise)
@@ -78,13 +86,21 @@ class Judge:
 
     @cached_property
     def doubles(self) -> list[Variant]:
-        """Every two mistakes that stand in different steps and that these cases show."""
-        visible = [variant for variant in self.singles if not self._invisible(variant)]
+        """Every two mistakes that stand in different steps and that these cases show.
+
+        Of mistakes that come with a number (blocks), only forms that the first case shows: the
+        others are many, and two mistakes at once of which one shows in long texts only are rare.
+        """
+        visible = [
+            variant
+            for variant in self.singles
+            if not self._invisible(variant, 1 if len(variant.mistakes[0].values) > 5 else None)
+        ]
         return list(self.recipe.doubles(visible))[:PAIRS]
 
-    def _invisible(self, variant: Variant) -> bool:
-        """Whether the mistake makes no difference in any case."""
-        for index, right in enumerate(self.rights):
+    def _invisible(self, variant: Variant, cases: int | None) -> bool:
+        """Whether the mistake makes no difference in the first so many cases."""
+        for index, right in enumerate(self.rights[:cases]):
             result, _ = self._result(variant, index, torch.float64)
             wanted = getattr(right, self.recipe.result)
             if result is None or result.shape != wanted.shape:
@@ -122,13 +138,17 @@ class Judge:
         known = self.memory.setdefault((self._prints[case], dtype), {})
         key = (variant.names, variant.values)
         if key not in known:
-            inputs = as_dtype(self.cases[case].inputs, dtype)
             try:
-                state = self.recipe.run(inputs, variant.steps)
+                state = self.recipe.run(self._inputs(case, dtype), variant.steps)
                 known[key] = getattr(state, self.recipe.result), hides_rows(state)
             except IMPOSSIBLE:
                 known[key] = None, False
         return known[key]
+
+    def _inputs(self, case: int, dtype: torch.dtype) -> dict[str, Any]:
+        if (case, dtype) not in self._cast:
+            self._cast[case, dtype] = as_dtype(self.cases[case].inputs, dtype)
+        return self._cast[case, dtype]
 
     def _answered(self, answers: Sequence[Answer]) -> list[int]:
         return [i for i, answer in enumerate(answers) if answer.value is not None]

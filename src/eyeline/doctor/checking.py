@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
@@ -11,7 +12,7 @@ from eyeline.doctor._cases import fingerprint
 from eyeline.doctor._compare import empty_policy, judged_rows, worst, EMPTY_ROWS
 from eyeline.doctor._bisect import bisect
 from eyeline.doctor._convention import Convention, Hypothesis
-from eyeline.doctor._invariants import look
+from eyeline.doctor._invariants import look, looks_ahead
 from eyeline.doctor._search import Judge
 from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
 from eyeline.doctor.kinds import Kind, kind_of
@@ -209,17 +210,55 @@ def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Read
             found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
             for reading in _likeliest(group):
                 answers, precise = reading.convention.answers, reading.convention.precise
-                for variant in reading.judge.explain(answers, precise, pairs=pairs):
+                among = _worth(reading) if pairs else (lambda variant: True)
+                for variant in reading.judge.explain(answers, precise, pairs=pairs, among=among):
                     found.setdefault(variant.names, (reading, variant))
             if found:
                 return found
     return {}
 
 
+def _worth(reading: _Reading) -> Callable[[Variant], bool]:
+    """Which pairs are worth trying where a function may be causal by itself, or not.
+
+    One that looks into the future is either not meant to be causal, or does the causal mask wrong;
+    one that does not is meant to be. "Not causal" and something else is that something alone.
+    """
+    if len(reading.convention.hypotheses) == 1 or "mask" not in reading.judge.cases[0].inputs:
+        return lambda variant: True
+    causal = bool(reading.judge.cases[0].inputs["is_causal"])
+    if not looks_ahead(reading.convention, reading.judge.cases[0]):
+        return lambda variant: causal
+    if not causal:
+        return lambda variant: True
+    return lambda variant: "causal" in variant.steps and "not causal" not in variant.names
+
+
 def _likeliest(group: list[_Reading]) -> list[_Reading]:
     """Those with the first shape of mask that ran: whoever takes it takes the others too."""
     first = group[0].convention.notes.get("mask", "").split("[")[-1]
-    return [r for r in group if r.convention.notes.get("mask", "").split("[")[-1] == first]
+    kept: list[_Reading] = []
+    for reading in group:
+        shape = reading.convention.notes.get("mask", "").split("[")[-1]
+        if shape == first and not any(_alike(reading, other) for other in kept):
+            kept.append(reading)
+    return kept
+
+
+def _alike(one: _Reading, other: _Reading) -> bool:
+    """Whether the same was asked and answered: two forms of a mask may mean the same to a function."""
+    if one.judge is not other.judge:
+        return False
+    pairs = zip(one.convention.answers, other.convention.answers, strict=True)
+    return all(
+        a.value is b.value is None
+        or (a.value is not None and b.value is not None and _same_numbers(a.value, b.value))
+        for a, b in pairs
+    )
+
+
+def _same_numbers(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.nan_to_num(7e77), other.nan_to_num(7e77))
 
 
 def _distinct(

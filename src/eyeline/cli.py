@@ -1,4 +1,4 @@
-"""The command line: `eyeline look`, `steps`, `heads`, `compare`, `open`, `export`, `models`."""
+"""The command line: `eyeline look`, `steps`, `heads`, `compare`, `open`, `check`, `models`, …."""
 
 import json
 import os
@@ -265,6 +265,34 @@ def export_(
 
         path = write_export(reading, output, Shown(token, layer, head, kind, hide_sink))
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+@app.command()
+def check(
+    target: Annotated[str, typer.Argument(metavar="FILE.py:NAME", help="What to check.")],
+    what: Annotated[
+        str | None,
+        typer.Option(help="What it computes, where its name and parameters do not say it."),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="BHLD, BLHD, BLD or LD.")] = None,
+    mask: Annotated[str | None, typer.Option(help="attend, ignore, add or ones.")] = None,
+    causal: Annotated[str | None, typer.Option(help="yes, no, top-left or bottom-right.")] = None,
+    num_heads: Annotated[int | None, typer.Option(help="Of a module that does not say.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is this attention right, and if not, which mistake is it? Exit code 0 right, 1 wrong."""
+    from eyeline.doctor.files import check_file
+    from eyeline.view import terminal
+    from eyeline.view.diagnosis import render_diagnosis
+
+    diagnosis = check_file(
+        target, what, layout=layout, mask=mask, causal=causal, num_heads=num_heads
+    )
+    if as_json:
+        typer.echo(_json(diagnosis.to_dict()))
+    else:
+        terminal.show(render_diagnosis(diagnosis))
+    raise typer.Exit(0 if diagnosis.ok else 1)
 
 
 @models_app.command("list")

@@ -31,7 +31,7 @@ def watched() -> Iterator[list[tuple[Any, Tensor]]]:
 
 def library_of(candidate: Callable[..., Any]) -> str:
     """The library that a function's own source calls; torch if it calls none of them."""
-    function = candidate
+    function: Any = candidate
     while hasattr(function, "__wrapped__"):  # jitted or decorated
         function = function.__wrapped__
     code = getattr(function, "__code__", None)

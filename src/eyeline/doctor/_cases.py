@@ -61,9 +61,7 @@ def normal(*shape: int, seed: int, deviation: float = 1.0) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64) * deviation
 
 
-def random_mask(
-    batch: int, q_len: int, kv_len: int, *, seed: int, empty: bool
-) -> Tensor:
+def random_mask(batch: int, q_len: int, kv_len: int, *, seed: int, empty: bool) -> Tensor:
     """True = may attend, [batch, 1, queries, keys]; every row sees some keys and misses some.
 
     A query sees the key at its own place, so that it sees something under a causal mask too. With

@@ -53,8 +53,8 @@ def fits(
     """Whether `answer` is what the recipe, with these steps made otherwise, gives.
 
     Rows that truly see nothing are not compared (people differ there and all may be right) unless
-    `strict`: then they must be 0. What a row that sees nothing gives on to other rows, and rows that
-    see nothing only because of the mistake, may follow any of `EMPTY_ROWS`.
+    `strict`: then they must be 0. What a row that sees nothing gives on to other rows, and rows
+    that see nothing only because of the mistake, may follow any of `EMPTY_ROWS`.
     """
     rows = None if strict else judged_rows(recipe, right)
     inputs = as_dtype(case.inputs, answer.dtype)
@@ -89,7 +89,6 @@ def empty_policy(
     rows = judged_rows(recipe, right)
     if rows is None or rows.all():
         return None
-    hidden = (~rows).expand(answer.shape[:-1])
     inputs = as_dtype(case.inputs, answer.dtype)
     for policy in EMPTY_ROWS:
         result = getattr(recipe.run(inputs, _with_policy(recipe, {}, policy)), recipe.result)

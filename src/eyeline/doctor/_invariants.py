@@ -54,7 +54,10 @@ def look(convention: Convention, cases: tuple[Case, ...]) -> Behaviour:
     for name, sentence in _itself(convention, first):
         held.append(name) if sentence is None else broken.append(sentence)
         problem = problem or (None if sentence is None else name)
-    wrong_names = {"the same each time": "another answer each time", "inputs untouched": "changes its inputs"}
+    wrong_names = {
+        "the same each time": "another answer each time",
+        "inputs untouched": "changes its inputs",
+    }
     problem = wrong_names.get(problem or "", problem)
     for name, sentence in _others(convention, answered):
         held.append(name) if sentence is None else broken.append(sentence)
@@ -215,7 +218,7 @@ def _row_sums(convention: Convention, cases: list[Case]) -> str | None:
 
 
 def _gradients(convention: Convention, cases: list[Case]) -> tuple[str | None, list[str]]:
-    """"" if gradients are finite, a sentence if not, None if there are none to look at."""
+    """An empty string if gradients are finite, a sentence if not, None if there are none."""
     remarks: list[str] = []
     seen: str | None = None
     for case in cases:

@@ -64,7 +64,8 @@ class Judge:
     ) -> list[Variant]:
         """Every known mistake (with `pairs`: every two of them) that gives these answers.
 
-        `among` says which are worth trying. Each combination of mistakes stands there once, whatever forms of it fit.
+        `among` says which are worth trying. Each combination of mistakes stands there once,
+        whatever forms of it fit.
         """
         variants = [v for v in (self.doubles if pairs else self.singles) if among(v)]
         order = self._answered(answers)
@@ -170,4 +171,3 @@ class Judge:
             precise=precise,
             strict=self.strict,
         )
-

@@ -153,11 +153,14 @@ def _numbered(roles: tuple[str, ...]) -> list[tuple[str, int]]:
 
 
 def _torch_sdpa() -> Signature:
-    """torch's own is written in C and tells nobody its parameters."""
+    """What is written in C tells nobody its parameters: those of torch's own."""
     names = ("query", "key", "value", "attn_mask", "is_causal", "enable_gqa", "scale")
     roles = {"query": "query", "key": "key", "value": "value", "mask": "attn_mask"}
     return Signature(
-        {**roles, "is_causal": "is_causal", "enable_gqa": "enable_gqa"}, frozenset(("query", "key", "value")), (), names
+        {**roles, "is_causal": "is_causal", "enable_gqa": "enable_gqa"},
+        frozenset(("query", "key", "value")),
+        (),
+        names,
     )
 
 

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
-from eyeline.doctor._cases import fingerprint
-from eyeline.doctor._compare import empty_policy, judged_rows, worst, EMPTY_ROWS
 from eyeline.doctor._bisect import bisect
+from eyeline.doctor._cases import fingerprint
+from eyeline.doctor._compare import EMPTY_ROWS, empty_policy, judged_rows, worst
 from eyeline.doctor._convention import Convention, Hypothesis
 from eyeline.doctor._invariants import look, looks_ahead
 from eyeline.doctor._search import Judge
 from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
 from eyeline.doctor.kinds import Kind, kind_of
 from eyeline.doctor.options import Options
-from eyeline.doctor.topics.modules import build
 from eyeline.doctor.recipe import Mistake, Recipe, Variant
+from eyeline.doctor.topics.modules import build
 
 __all__ = ["check"]
 
@@ -246,7 +246,7 @@ def _likeliest(group: list[_Reading]) -> list[_Reading]:
 
 
 def _alike(one: _Reading, other: _Reading) -> bool:
-    """Whether the same was asked and answered: two forms of a mask may mean the same to a function."""
+    """Whether the same was asked and answered: two forms of a mask may mean the same."""
     if one.judge is not other.judge:
         return False
     pairs = zip(one.convention.answers, other.convention.answers, strict=True)
@@ -301,9 +301,7 @@ def _evidence(reading: _Reading) -> tuple[Evidence, ...]:
         mine, axes = convention.native(answer)
         theirs, _ = convention.native(right)
         at = worst(mine, theirs, None)
-        return (
-            Evidence(judge.cases[index].name, at, axes, float(mine[at]), float(theirs[at])),
-        )
+        return (Evidence(judge.cases[index].name, at, axes, float(mine[at]), float(theirs[at])),)
     return ()
 
 

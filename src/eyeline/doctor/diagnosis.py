@@ -97,7 +97,9 @@ class Diagnosis:
     def mistakes(self) -> tuple[Mistake, ...]:
         """Every mistake that takes part in an explanation, once."""
         found = [m for together in self.explanations for m in together]
-        return tuple({m.name: m for one in found for m in (one, *self.same.get(one.name, ()))}.values())
+        return tuple(
+            {m.name: m for one in found for m in (one, *self.same.get(one.name, ()))}.values()
+        )
 
     def _phrase(self, mistake: Mistake) -> str:
         """A mistake, with those that cannot be told from it."""

@@ -8,16 +8,22 @@ from typing import Any
 from torch import nn
 
 from eyeline._errors import EyelineError
+from eyeline.doctor import catalogue as known
 from eyeline.doctor._convention import Convention
 from eyeline.doctor._signature import read_signature
-from eyeline.doctor import catalogue as known
 from eyeline.doctor.recipe import Recipe
-from eyeline.doctor.topics import attention, block, decoding, layer_norm, mask_makers
-from eyeline.doctor.topics import multi_head, positions
+from eyeline.doctor.topics import (
+    attention,
+    block,
+    decoding,
+    layer_norm,
+    mask_makers,
+    multi_head,
+    positions,
+)
 from eyeline.doctor.topics import shapes_and_losses as small
 from eyeline.doctor.topics.plain import Plain
 from eyeline.doctor.topics.softmax import SOFTMAX_TOPIC
-
 
 __all__ = ["KINDS", "Kind", "kind_of"]
 
@@ -118,5 +124,5 @@ def kind_of(candidate: Callable[..., Any], name: str, what: str | None) -> Kind:
         return KINDS["attention"]
     raise EyelineError(
         f"I cannot tell from {name}{read_signature(candidate, ())} what it computes: say it, "
-        f"check({name}, \"softmax\"); kinds are {', '.join(KINDS)}"
+        f'check({name}, "softmax"); kinds are {", ".join(KINDS)}'
     )

@@ -17,6 +17,7 @@ from eyeline.doctor.catalogue.attention import ATTENTION as ATTENTION
 from eyeline.doctor.catalogue.block import BLOCK as BLOCK
 from eyeline.doctor.catalogue.causal_mask import CAUSAL_MASK as CAUSAL_MASK
 from eyeline.doctor.catalogue.decoding import DECODING as DECODING
+from eyeline.doctor.catalogue.equivalent import EQUIVALENT as EQUIVALENT
 from eyeline.doctor.catalogue.layer_norm import LAYER_NORM as LAYER_NORM
 from eyeline.doctor.catalogue.merge_heads import MERGE_HEADS as MERGE_HEADS
 from eyeline.doctor.catalogue.multi_head import MULTI_HEAD as MULTI_HEAD
@@ -27,4 +28,3 @@ from eyeline.doctor.catalogue.rotary import ROTARY as ROTARY
 from eyeline.doctor.catalogue.sinusoids import SINUSOIDS as SINUSOIDS
 from eyeline.doctor.catalogue.softmax import SOFTMAX as SOFTMAX
 from eyeline.doctor.catalogue.split_heads import SPLIT_HEADS as SPLIT_HEADS
-from eyeline.doctor.catalogue.equivalent import EQUIVALENT as EQUIVALENT  # isort: skip  (last)

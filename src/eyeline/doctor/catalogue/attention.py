@@ -85,8 +85,8 @@ PAPER = "Vaswani et al. 2017, section 3.2.1, arXiv:1706.03762"
     "heads",
     "key heads tiled instead of interleaved",
     seen="key = key.repeat(1, groups, 1, 1)",
-    symptom="With as many key heads as query heads it is right; with fewer, heads read others' keys.",
-    fix="Query heads 0 and 1 share the first key head. Which of the repeats puts copies side by side?",
+    symptom="Right with as many key heads as query heads; with fewer, heads read others' keys.",
+    fix="Query heads 0 and 1 share the first key head. Which repeat puts copies side by side?",
     source="Ainslie et al. 2023, arXiv:2305.13245",
     needs=("group", "num_kv_heads"),
 )
@@ -163,7 +163,7 @@ def _(s: State) -> State:
     "scores",
     "keys asked and queries answering",
     seen="scores = k @ q.transpose(-2, -1)",
-    symptom="Row and column are exchanged: row i says who looks at i. Needs as many queries as keys.",
+    symptom="Row i says who looks at i, not at whom i looks. Needs as many queries as keys.",
     fix="Which axis of the scores is one query?",
 )
 def _(s: State) -> State:

@@ -126,9 +126,11 @@ def _(s: State) -> State:
     symptom="Trains well from nothing; a checkpoint that is loaded gives nonsense.",
     fix="Which norm belongs to which half?",
     also={
-        "output": lambda s: s.attended + s.feed_forward(s.norm1(s.attended))
-        if s.norm_first
-        else s.norm1(s.attended + s.feed_forward(s.attended))
+        "output": lambda s: (
+            s.attended + s.feed_forward(s.norm1(s.attended))
+            if s.norm_first
+            else s.norm1(s.attended + s.feed_forward(s.attended))
+        )
     },
 )
 def _(s: State) -> State:

@@ -74,9 +74,7 @@ def lower(rows: int, cols: int, offset: int) -> Tensor:
     seen="cache = (key, value)  # instead of torch.cat with what was there",
     symptom="Each new token sees only itself.",
     fix="What is in the cache after the second call?",
-    also={
-        "allowed": lambda s: [lower(stop - start, stop - start, 0) for start, stop in s.chunks]
-    },
+    also={"allowed": lambda s: [lower(stop - start, stop - start, 0) for start, stop in s.chunks]},
 )
 def _(s: State) -> State:
     return [torch.arange(start, stop) for start, stop in s.chunks]

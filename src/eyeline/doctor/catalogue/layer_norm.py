@@ -1,7 +1,5 @@
 """Layer normalisation, over the last axis."""
 
-import torch
-
 from eyeline.doctor.recipe import Recipe, State
 
 __all__ = ["LAYER_NORM"]
@@ -30,7 +28,7 @@ def variance(s: State) -> State:
 
 @LAYER_NORM.step
 def deviation(s: State) -> State:
-    """eps keeps a constant vector from 0/0."""
+    """With eps, which keeps a constant vector from 0/0."""
     return (s.variance + s.eps).sqrt()
 
 
@@ -172,7 +170,7 @@ def _(s: State) -> State:
     "normed",
     "weight applied after the bias",
     seen="return (x_hat + self.bias) * self.weight",
-    symptom="Right at the start, where the weight is 1; a checkpoint that is loaded gives nonsense.",
+    symptom="Right at the start, where the weight is 1; a loaded checkpoint gives nonsense.",
     fix="Is the bias scaled?",
     needs=("has_bias",),
 )

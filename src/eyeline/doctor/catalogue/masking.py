@@ -58,7 +58,7 @@ def _(s: State) -> State:
     "causal",
     "causal mask lets one future token through",
     seen="mask = torch.tril(torch.ones(L, L), 1).bool()",
-    symptom="The loss falls to nearly 0 in training: each token sees its answer. It writes nonsense.",
+    symptom="The loss falls to nearly 0 in training, for each token sees its answer.",
     fix="Change the last token: may the one before it notice?",
 )
 def _(s: State) -> State:
@@ -69,7 +69,7 @@ def _(s: State) -> State:
     "causal",
     "not causal",
     seen="scores = q @ k.transpose(-2, -1)  # and no mask",
-    symptom="The loss falls to nearly 0 in training: each token sees its answer. It writes nonsense.",
+    symptom="The loss falls to nearly 0 in training, for each token sees its answer.",
     fix="Change the last token: may the first one notice?",
 )
 def _(s: State) -> State:
@@ -80,7 +80,7 @@ def _(s: State) -> State:
     "causal",
     "causal mask aligned at the other corner",
     seen="F.scaled_dot_product_attention(q[:, :, -1:], k, v, is_causal=True)",
-    symptom="Right when there are as many queries as keys; with a cache the newest token sees only the first.",
+    symptom="Right with as many queries as keys; with a cache the newest token sees one key.",
     fix="At which position does the first of these queries stand?",
     source="pytorch#108108, flash-attention#1778",
 )

@@ -9,7 +9,6 @@ Weights are [out, in] as in `torch.nn.Linear`; x is [batch, queries, embed_dim].
 import math
 from itertools import permutations
 
-import torch
 from torch import Tensor
 
 from eyeline.doctor.catalogue import masking as masking  # their mistakes come along
@@ -30,7 +29,7 @@ SIDES = ("query", "key", "value")
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x Wᵀ + b."""
+    """A linear layer: x Wᵀ + b."""
     return x @ weight.T if bias is None else x @ weight.T + bias
 
 
@@ -51,7 +50,7 @@ def project(s: State, order: tuple[str, ...] = SIDES) -> State:
 
 @MULTI_HEAD.step
 def projected(s: State) -> State:
-    """x W_Q, m W_K, m W_V: [batch, length, heads · width]."""
+    """The three products x W_Q, m W_K, m W_V: [batch, length, heads · width]."""
     return project(s)
 
 
@@ -251,7 +250,7 @@ def _(s: State) -> State:
     "heads merged without transposing",
     seen="context.reshape(B, L, num_heads * head_dim)  # context is [B, H, L, D]",
     symptom="Shapes are right and it trains, but tokens get pieces of other tokens' results.",
-    fix="After attention heads come before tokens. What must be last but one before they are joined?",
+    fix="Heads stand before tokens here. What must be last but one before they are joined?",
     source="jsbaan/transformer-from-scratch#6, ajhalthor/Transformer-Neural-Network#4",
     needs=("num_heads",),
 )

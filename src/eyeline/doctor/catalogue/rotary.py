@@ -43,7 +43,7 @@ def partner(s: State) -> State:
 
 @ROTARY.step
 def turned(s: State) -> State:
-    """x cos + partner sin: [batch, heads, length, d]."""
+    """Sum x cos + partner sin: [batch, heads, length, d]."""
     return s.x * s.cos + s.partner * s.sin
 
 
@@ -121,7 +121,7 @@ def _(s: State, base: float) -> State:
     "angles",
     "positions start at 1",
     seen="t = torch.arange(1, length + 1)",
-    symptom="No harm by itself (only differences count), but a cache that starts at 0 does not fit.",
+    symptom="No harm alone (only differences count), but a cache that starts at 0 does not fit.",
     fix="Is the first token turned at all?",
     needs=("makes_angles",),
 )

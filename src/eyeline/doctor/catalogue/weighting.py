@@ -242,7 +242,7 @@ def _(s: State, size: int) -> State:
     "weights",
     "blocks averaged as equals",
     seen="out = torch.stack([attend(q, k_b, v_b) for …]).mean(0)",
-    symptom="Each block's softmax is right, but a block without a good key counts as much as another.",
+    symptom="Each block is right, but one without a good key counts as much as the others.",
     fix="How much of the row's sum of exponentials lies in each block?",
     values=BLOCKS,
 )

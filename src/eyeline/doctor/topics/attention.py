@@ -56,9 +56,7 @@ def conventions(
         if grouped and layout in ("BLD", "LD"):
             continue
         sizes = _sizes(layout, grouped, tier)
-        for (axes, form), joined in product(
-            _mask_ways(signature, options, layout), (False, True)
-        ):
+        for (axes, form), joined in product(_mask_ways(signature, options, layout), (False, True)):
             if joined and (form is None or "is_causal" in signature or options.causal is not None):
                 continue
             ways = _hypotheses(signature, options, sizes, axes, joined=joined)
@@ -92,7 +90,9 @@ def _hypotheses(
     """What the function may be meant to compute: causal or not, if that is not an argument."""
     flag = "is_causal" in signature
     corners: list[str | None] = [None]
-    if options.causal in (True, "top-left", "bottom-right") or (options.causal is None and not flag):
+    if options.causal in (True, "top-left", "bottom-right") or (
+        options.causal is None and not flag
+    ):
         corners = ["top-left", "bottom-right"] if sizes.q_len != sizes.kv_len else ["top-left"]
         if isinstance(options.causal, str):
             corners = [options.causal]
@@ -119,7 +119,10 @@ def _cases(
     masked = "mask" in signature or "padding" in signature
     scale = options.scale
     # causality inside is causality in every case; as an argument it is in those that pass it
-    inside = {"is_causal": corner is not None and not flag, "bottom_right": corner == "bottom-right"}
+    inside: dict[str, Any] = {
+        "is_causal": corner is not None and not flag,
+        "bottom_right": corner == "bottom-right",
+    }
     make = partial(attention_inputs, scale=scale, strict=options.empty_rows is not None)
     cases = [Case("no mask", make(sizes, seed=1, **inside))]
     if masked:
@@ -131,7 +134,7 @@ def _cases(
             cases.append(Case(name, make(batch, seed=5, mask=mask, **inside)))
     if flag:
         other = sizes if corner is not None else sizes.square()
-        set_ = {"is_causal": True, "bottom_right": corner == "bottom-right"}
+        set_: dict[str, Any] = {"is_causal": True, "bottom_right": corner == "bottom-right"}
         cases.append(Case("causal", make(other, seed=9, **set_)))
         if masked:
             mask = _mask(sizes.square(), axes, seed=13, empty=False)
@@ -173,9 +176,7 @@ def _sizes(layout: str, grouped: bool, tier: int) -> Sizes:
     return sizes.square() if tier == 2 else sizes
 
 
-def _mask_ways(
-    signature: Signature, options: Options, layout: str
-) -> list[tuple[str, str | None]]:
+def _mask_ways(signature: Signature, options: Options, layout: str) -> list[tuple[str, str | None]]:
     if "mask" in signature:
         shapes = {"BHLD": ("B1LS", "BLS", "LS", "BS"), "BLHD": ("B1LS", "BLS", "LS", "BS")}
         all_axes = shapes.get(layout, ("BLS", "LS", "BS") if layout == "BLD" else ("LS",))

@@ -34,9 +34,7 @@ def _ways(signature: Signature, options: Options, twins: Twins | None) -> list[W
         bias = normal(WIDTH, seed=122) if "bias" in signature else bias
     if "eps" in signature and twins is None:
         eps = [1e-3]  # it is given, so that it may be large enough to be seen everywhere
-    hypotheses = [
-        Hypothesis({"eps": f"{e:g}"}, _cases(width, weight, bias, e)) for e in eps
-    ]
+    hypotheses = [Hypothesis({"eps": f"{e:g}"}, _cases(width, weight, bias, e)) for e in eps]
     return [Way({}, hypotheses)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
 from eyeline.doctor._arrays import library_of, to_library
-from eyeline.doctor._cases import Case, Sizes, normal, random_mask
+from eyeline.doctor._cases import Case, normal, random_mask
 from eyeline.doctor._convention import Convention, Hypothesis, pick
 from eyeline.doctor._layouts import MASK_AXES, MASK_FORMS, shape_mask
 from eyeline.doctor._signature import Signature, cannot_map, read_signature

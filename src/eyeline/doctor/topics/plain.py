@@ -75,7 +75,12 @@ class Plain:
         ways = self.ways(signature, options, twins)
         offered = self.offer(ways[0].hypotheses[0].cases[0].inputs, ways[0].form) if ways else {}
         missing = [r for r in signature.required if r not in offered]
-        if signature.strangers or missing or not ways or not set(signature.parameters) & set(offered):
+        if (
+            signature.strangers
+            or missing
+            or not ways
+            or not set(signature.parameters) & set(offered)
+        ):
             arguments = ", ".join(self.places)
             adapter = f"lambda candidate, {arguments}: candidate(…)"
             raise cannot_map(name, signature, recipe.signature, adapter, missing)

@@ -191,9 +191,7 @@ ROTARY_TOPIC = Plain(
 
 
 def _alibi_ways(signature: Signature, options: Options, twins: Twins | None) -> list[Way]:
-    cases = tuple(
-        Case(f"{heads} heads", {"num_heads": heads, "length": 7}) for heads in (8, 4, 6)
-    )
+    cases = tuple(Case(f"{heads} heads", {"num_heads": heads, "length": 7}) for heads in (8, 4, 6))
     return [Way({}, [Hypothesis({}, cases)])]
 
 

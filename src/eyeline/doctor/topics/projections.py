@@ -11,7 +11,11 @@ from eyeline._errors import EyelineError
 
 __all__ = ["Projections", "find_projections"]
 
-_STEMS = {"query": ("q", "query", "queries"), "key": ("k", "key", "keys"), "value": ("v", "value", "values")}
+_STEMS = {
+    "query": ("q", "query", "queries"),
+    "key": ("k", "key", "keys"),
+    "value": ("v", "value", "values"),
+}
 _PATTERNS = (
     "{}", "w{}", "{}w", "{}proj", "to{}", "linear{}", "{}linear", "{}projection", "l{}", "fc{}",
     "{}layer", "proj{}", "{}net", "lin{}", "{}lin", "{}s", "w{}s", "weight{}", "{}weight",
@@ -63,7 +67,9 @@ def find_projections(module: nn.Module, num_heads: int) -> list[Projections]:
         EyelineError: None was found.
     """
     parts = {_plain(name): part for name, part in _parts(module)}
-    found = list(_separate(parts)) or list(_packed(module, parts, num_heads)) or list(_lists(module))
+    found = (
+        list(_separate(parts)) or list(_packed(module, parts, num_heads)) or list(_lists(module))
+    )
     if not found:
         names = ", ".join(name for name, _ in _parts(module)) or "nothing"
         raise EyelineError(
@@ -120,9 +126,7 @@ def _shared_kv(parts: Mapping[str, Any], sides: Mapping[str, str]) -> Iterator[P
     yield _projections({"query": query, "key": key, "value": value, **last})
 
 
-def _packed(
-    module: nn.Module, parts: Mapping[str, Any], num_heads: int
-) -> Iterator[Projections]:
+def _packed(module: nn.Module, parts: Mapping[str, Any], num_heads: int) -> Iterator[Projections]:
     for name, order in _PACKED.items():
         if name not in parts:
             continue
@@ -175,7 +179,9 @@ def _lists(module: nn.Module) -> Iterator[Projections]:
             for side in ("query", "key", "value"):
                 weights = torch.cat([ways[0].weights[side] for ways in heads])
                 biases = [ways[0].biases.get(side) for ways in heads]
-                bias = None if biases[0] is None else torch.cat([b for b in biases if b is not None])
+                bias = (
+                    None if biases[0] is None else torch.cat([b for b in biases if b is not None])
+                )
                 joined[side] = (weights, bias)
             output = _output({_plain(n): c for n, c in children.items()})
             if output is not None:
@@ -188,9 +194,7 @@ def _output(parts: Mapping[str, Any]) -> Any:
     return next((parts[name] for name in _OUTPUT if name in parts), None)
 
 
-def _affine_ways(
-    used: Mapping[str, Any], output: Any, as_torch: bool
-) -> Iterator[Projections]:
+def _affine_ways(used: Mapping[str, Any], output: Any, as_torch: bool) -> Iterator[Projections]:
     """Parameters may be [in, out] or [out, in]: whoever wrote the module decided."""
     every = dict(used) if output is None else {**used, "output": output}
     bare = [side for side, part in every.items() if isinstance(part, Tensor)]
@@ -206,7 +210,11 @@ def _affine_ways(
                     made[side] = (weight.T if transposed else weight, None)
             else:
                 made[side] = _affine(part)
-        how = "" if not bare or as_torch else ("parameters [in, out]" if transposed else "parameters [out, in]")
+        how = (
+            ""
+            if not bare or as_torch
+            else ("parameters [in, out]" if transposed else "parameters [out, in]")
+        )
         yield _projections(made, how)
 
 

@@ -23,7 +23,9 @@ def _ways(signature: Signature, options: Options, twins: Twins | None) -> list[W
     return [
         Way({}, [Hypothesis({}, _cases(every, "dim" in signature))]),
         Way({"takes": "a vector"}, [Hypothesis({}, _cases(every[:1], False))], tier=1),
-        Way({"takes": "a matrix"}, [Hypothesis({}, _cases(every[1:2], "dim" in signature))], tier=1),
+        Way(
+            {"takes": "a matrix"}, [Hypothesis({}, _cases(every[1:2], "dim" in signature))], tier=1
+        ),
     ]
 
 
@@ -41,7 +43,7 @@ def _cases(shapes: list[tuple[int, ...]], any_axis: bool) -> tuple[Case, ...]:
         else:
             far = far + 3000
         cases.append(_case(f"{names[shape]} of large numbers", far, -1, any_axis))
-        hidden = x.masked_fill(torch.arange(shape[-1]) % 3 == 0, -torch.inf)
+        hidden = x.masked_fill(torch.arange(x.shape[-1]) % 3 == 0, -torch.inf)
         cases.append(_case(f"{names[shape]} with -inf", hidden, -1, any_axis))
     return tuple(cases)
 
@@ -56,7 +58,7 @@ def _offer(s: Mapping[str, Any], form: str) -> dict[str, Any]:
 
 
 def _axes(s: Mapping[str, Any], form: str) -> list[Axes]:
-    names = ("batch", "rows", "numbers")[-s["x"].dim() :]
+    names = ["batch", "rows", "numbers"][-s["x"].dim() :]
     return [list(zip(names, s["x"].shape, strict=True))]
 
 

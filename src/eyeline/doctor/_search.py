@@ -82,7 +82,11 @@ class Judge:
     @cached_property
     def singles(self) -> list[Variant]:
         """The mistakes that exist in these cases."""
-        sizes = self.cases[0].inputs
+        sizes: dict[str, Any] = {}
+        for case in self.cases:
+            for name, size in case.inputs.items():
+                if isinstance(size, int):
+                    sizes[name] = max(sizes.get(name, 0), size)
         return [variant for variant in self.recipe.singles() if variant.fits(sizes)]
 
     @cached_property
@@ -95,11 +99,11 @@ class Judge:
         visible = [
             variant
             for variant in self.singles
-            if not self._invisible(variant, 1 if len(variant.mistakes[0].values) > 5 else None)
+            if not self.invisible(variant, 1 if len(variant.mistakes[0].values) > 5 else None)
         ]
         return list(self.recipe.doubles(visible))[:PAIRS]
 
-    def _invisible(self, variant: Variant, cases: int | None) -> bool:
+    def invisible(self, variant: Variant, cases: int | None) -> bool:
         """Whether the mistake makes no difference in the first so many cases."""
         for index, right in enumerate(self.rights[:cases]):
             result, _ = self._result(variant, index, torch.float64)

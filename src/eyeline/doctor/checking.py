@@ -171,7 +171,7 @@ def _wrong(name: str, readings: list[_Reading], kind: Kind) -> Diagnosis:
     reading = next(iter(found.values()))[0] if found else readings[0]
     convention, judge = reading.convention, reading.judge
     behaviour = look(convention, judge.cases)
-    explanations, same = _distinct(kind.recipe, [v.mistakes for _, v in found.values()])
+    explanations, same = distinct(kind.recipe, [v.mistakes for _, v in found.values()])
     problem = None
     if not found:
         random = behaviour.problem == "another answer each time"
@@ -265,7 +265,7 @@ def _same_numbers(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.nan_to_num(7e77), other.nan_to_num(7e77))
 
 
-def _distinct(
+def distinct(
     recipe: Recipe, explanations: Sequence[tuple[Mistake, ...]]
 ) -> tuple[tuple[tuple[Mistake, ...], ...], dict[str, tuple[Mistake, ...]]]:
     """Explanations that differ, and what is known to give the same numbers as their mistakes."""

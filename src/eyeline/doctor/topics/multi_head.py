@@ -205,6 +205,10 @@ def _cases(
         cases.append(Case("padding", {**made, "role": "padding"}))
     if flag:
         cases.append(Case("causal", make(batch, 5, 5, seed=40, is_causal=True)))
+        if form is not None:
+            mask = _mask(axes, batch, 5, 5, empty=False)
+            both = make(mask.shape[0], 5, 5, seed=52, is_causal=True, mask=mask)
+            cases.append(Case("causal and a mask", both, optional=True))
     if "memory" in signature and "memory" not in signature.required and not inside:
         cases.append(Case("another sequence", make(batch, 5, 7, seed=46, is_causal=False), True))
     large = make(batch, 5, kv_len, seed=43, is_causal=inside, deviation=40.0)

@@ -135,11 +135,12 @@ def _by_name(parameters: list[inspect.Parameter], by_place: tuple[str, ...]) -> 
         else:
             known[role] = parameter
     needed = [p for p in unknown if p.default is p.empty]
-    if needed and by_place:
-        left = [role for role in by_place if role not in known]
-        if not set(known) & set(by_place) or len(needed) <= len(left):
-            known |= dict(zip(left, needed, strict=False))
-            needed = needed[len(left) :]
+    if needed and by_place and not set(known) & set(by_place):  # names that say nothing: by place
+        known |= dict(zip(by_place, needed, strict=False))
+        needed = needed[len(by_place) :]
+    for parameter in [p for p in needed if "mask" in p.name.lower() and "mask" not in known]:
+        known["mask"] = parameter
+        needed.remove(parameter)
     found: dict[str, str | int] = {}
     for role, parameter in known.items():
         only_place = parameter.kind is parameter.POSITIONAL_ONLY

@@ -1,6 +1,6 @@
 """`check`: is this right, and if not, which mistake is it?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from eyeline.doctor._compare import EMPTY_ROWS, empty_policy, judged_rows, worst
 from eyeline.doctor._convention import Convention, Hypothesis
 from eyeline.doctor._invariants import look, looks_ahead
 from eyeline.doctor._search import Judge
-from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
+from eyeline.doctor.diagnosis import NOT_A_NUMBER, UNKNOWN, Diagnosis, Evidence, Stage
 from eyeline.doctor.kinds import Kind, kind_of
 from eyeline.doctor.options import Options
 from eyeline.doctor.recipe import Mistake, Recipe, Variant
@@ -103,7 +103,7 @@ def check(
         candidate = build(candidate)
     kind = kind_of(candidate, name, what)
     options.only(f"what={kind.name!r}", kind.states)
-    conventions = list(kind.conventions(name, candidate, options, kind.recipe))
+    conventions = kind.conventions(name, candidate, options, kind.recipe)
     readings, failed = _run(conventions, options)
     if not readings:
         return _cannot_run(name, kind.name, failed)
@@ -113,27 +113,24 @@ def check(
 
 
 def _run(
-    conventions: list[Convention], options: Options
+    conventions: Iterable[Convention], options: Options
 ) -> tuple[list[_Reading], list[Convention]]:
     """What ran, of the first tier in which anything did; and what did not."""
     readings: list[_Reading] = []
     failed: list[Convention] = []
     judges: dict[Any, Judge] = {}
-    for tier in sorted({c.tier for c in conventions}):
-        for convention in conventions:
-            if convention.tier != tier:
-                continue
-            if not convention.run():
-                failed.append(convention)
-                continue
-            for hypothesis in convention.hypotheses:
-                judge = _judge(judges, convention, hypothesis, options)
-                reading = _Reading(convention, hypothesis, judge)
-                readings.append(reading)
-                if reading.right(convention.precise) or reading.right(False):
-                    return [reading], failed
-        if readings:
+    for convention in conventions:  # in the order of their tiers
+        if readings and convention.tier > readings[0].convention.tier:
             break
+        if not convention.run():
+            failed.append(convention)
+            continue
+        for hypothesis in convention.hypotheses:
+            judge = _judge(judges, convention, hypothesis, options)
+            reading = _Reading(convention, hypothesis, judge)
+            readings.append(reading)
+            if reading.right(convention.precise) or reading.right(False):
+                return [reading], failed
     return readings, failed
 
 
@@ -167,7 +164,8 @@ def _right(name: str, reading: _Reading, kind: Kind) -> Diagnosis:
 
 def _wrong(name: str, readings: list[_Reading], kind: Kind) -> Diagnosis:
     """Which known mistake it is, or where an unknown one lies."""
-    found = _explanations(readings)
+    only_nan = all(_all_nan(reading.convention) for reading in readings)
+    found = {} if only_nan else _explanations(readings)
     reading = next(iter(found.values()))[0] if found else readings[0]
     convention, judge = reading.convention, reading.judge
     behaviour = look(convention, judge.cases)
@@ -175,12 +173,18 @@ def _wrong(name: str, readings: list[_Reading], kind: Kind) -> Diagnosis:
     problem = None
     if not found:
         random = behaviour.problem == "another answer each time"
-        problem = behaviour.problem if random else UNKNOWN
+        problem = behaviour.problem if random else NOT_A_NUMBER if only_nan else UNKNOWN
     wrong = judge.wrong_cases(convention.answers, convention.precise)
     names = ", ".join(judge.cases[i].name for i in wrong)
     line = f"wrong in {len(wrong)} of {_cases(_answered(convention))}: {names}"
     stages = [_shapes(convention), behaviour.stage, Stage("comparison", False, (line,))]
-    if found:
+    if only_nan:
+        line = (
+            "every number is NaN: 0/0, ∞ − ∞, the logarithm or root of a negative number, or a "
+            "tensor from torch.empty that was never filled"
+        )
+        stages.append(Stage("search", None, (line,)))
+    elif found:
         stages.append(Stage("search", False, (_search_line(reading, explanations),)))
     else:
         line = "no known mistake, and no two of them, give these numbers"
@@ -199,16 +203,27 @@ def _wrong(name: str, readings: list[_Reading], kind: Kind) -> Diagnosis:
     )
 
 
+def _all_nan(convention: Convention) -> bool:
+    """Whether not one number came, to no question."""
+    values = [answer.value for answer in convention.answers if answer.value is not None]
+    return all(value.dim() and bool(value.isnan().all()) for value in values)
+
+
 def _cases(count: int) -> str:
     return "1 case" if count == 1 else f"{count} cases"
 
 
 def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Reading, Variant]]:
-    """What explains the answers: one mistake rather than two, the likeliest layout first."""
+    """What explains the answers: one mistake rather than two, the likeliest reading first."""
     layouts: dict[str, list[_Reading]] = {}
     for reading in readings:
         layouts.setdefault(reading.convention.notes.get("layout", ""), []).append(reading)
-    likeliest = [_likeliest(group) for group in layouts.values()]
+    likeliest: list[list[_Reading]] = []
+    for group in layouts.values():
+        forms: dict[str, list[_Reading]] = {}
+        for reading in _likeliest(group):
+            forms.setdefault(reading.convention.notes.get("mask", ""), []).append(reading)
+        likeliest += forms.values()
     for pairs, precise in ((False, True), (False, False), (True, False)):
         for group in likeliest:
             found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
@@ -299,7 +314,7 @@ def _evidence(reading: _Reading) -> tuple[Evidence, ...]:
         if right.shape != answer.shape:
             continue
         rows = judged_rows(judge.recipe, state)
-        if rows is not None:  # rows that see nothing are judged apart
+        if rows is not None and not judge.strict:  # rows that see nothing are judged apart
             hide = ~rows[..., None].expand(right.shape)
             answer, right = answer.masked_fill(hide, 0), right.masked_fill(hide, 0)
         mine, axes = convention.native(answer)

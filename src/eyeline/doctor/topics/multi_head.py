@@ -263,6 +263,7 @@ def _inputs(
         "role": None,
         "empty_rows": 2 if options.empty_rows is not None else 0,
         "padded": 2 if mask is not None and mask.shape[0] == 4 else 0,
+        "masked_by_pair": 2 if mask is not None and mask.shape[0] != 4 else 0,
         "is_causal": is_causal,
         "offset": 0,
         "scale": 1 / math.sqrt(head_dim) if options.scale is None else options.scale,

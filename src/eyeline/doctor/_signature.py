@@ -134,6 +134,11 @@ def _by_name(parameters: list[inspect.Parameter], by_place: tuple[str, ...]) -> 
             unknown.append(parameter)
         else:
             known[role] = parameter
+    sides = ("query", "key", "value")
+    if by_place[:3] == sides and not set(known) & {*sides, "x"}:
+        # f(a, b, c): that b may be a bias elsewhere means nothing here
+        unknown = [p for p in plain if p.default is p.empty]
+        known = {role: p for role, p in known.items() if p not in unknown}
     needed = [p for p in unknown if p.default is p.empty]
     if needed and by_place and not set(known) & set(by_place):  # names that say nothing: by place
         known |= dict(zip(by_place, needed, strict=False))

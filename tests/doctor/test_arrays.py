@@ -1,4 +1,4 @@
-"""Torch, NumPy, JAX: to a candidate and back; JAX is spoken through DLPack, whether it is here or not."""
+"""Torch, NumPy, JAX and whatever speaks DLPack: to a candidate and back."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,13 @@ def nested(q):
 
 @pytest.mark.parametrize(
     "function, library",
-    [(in_torch, "torch"), (in_numpy, "numpy"), (annotated, "numpy"), (nested, "numpy"), (abs, "torch")],
+    [
+        (in_torch, "torch"),
+        (in_numpy, "numpy"),
+        (annotated, "numpy"),
+        (nested, "numpy"),
+        (abs, "torch"),
+    ],
 )
 def test_the_library_is_the_one_that_the_source_calls(function, library):
     assert library_of(function) == library

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import eyeline
 import _right_attention as right
+import eyeline
 from eyeline import EyelineError, check
 
 
@@ -82,7 +82,9 @@ def test_a_named_mistake_has_its_number():
     assert not diagnosis.ok and diagnosis.name == "scaled by 1/√embed_dim"
     (evidence,) = diagnosis.evidence
     assert len(evidence.index) == 4 and evidence.axes == ("batch", "heads", "queries", "width")
-    assert re.search(r"position \[\d, \d, \d, \d\] .* is -?[\d.]+, expected -?[\d.]+", str(evidence))
+    assert re.search(
+        r"position \[\d, \d, \d, \d\] .* is -?[\d.]+, expected -?[\d.]+", str(evidence)
+    )
     assert evidence.found != evidence.expected
     # the number is the candidate's own, and the right one is what torch computes
     from eyeline.doctor._cases import Sizes, attention_inputs
@@ -138,8 +140,9 @@ def test_a_scale_of_ones_own():
 def test_rows_that_may_see_nothing_are_remarked_or_judged():
     diagnosis = check(right.plain)
     assert diagnosis.ok and any("NaN" in remark for remark in diagnosis.remarks)
-    assert check(right.plain, empty_rows="zero").name == "NaN where nothing may be seen"
-    even = check(right.annotated, empty_rows="zero")
+    stated = {"empty_rows": "zero", "mask": "attend"}
+    assert check(right.plain, **stated).name == "NaN where nothing may be seen"
+    even = check(right.annotated, **stated)
     assert even.name == "mean of everything where nothing may be seen"
     assert check(right.ours, empty_rows="zero").ok
 

@@ -71,8 +71,9 @@ def to_library(tensor: Tensor, library: str) -> Any:
         import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
         array = jnp.asarray(tensor.detach().numpy())
-    if _given is not None:
-        _given.append((array, tensor.detach().clone()))
+    if _given is not None:  # as the library holds it: JAX makes float32 of everything
+        held = from_library(array)
+        _given.append((array, tensor.detach() if held is None else held.detach().clone()))
     return array
 
 

@@ -214,16 +214,14 @@ def _cases(count: int) -> str:
 
 
 def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Reading, Variant]]:
-    """What explains the answers: one mistake rather than two, the likeliest reading first."""
+    """What explains the answers: one mistake rather than two, the likeliest layout first.
+
+    Where the polarity of a mask is not known, explanations under both stand side by side.
+    """
     layouts: dict[str, list[_Reading]] = {}
     for reading in readings:
         layouts.setdefault(reading.convention.notes.get("layout", ""), []).append(reading)
-    likeliest: list[list[_Reading]] = []
-    for group in layouts.values():
-        forms: dict[str, list[_Reading]] = {}
-        for reading in _likeliest(group):
-            forms.setdefault(reading.convention.notes.get("mask", ""), []).append(reading)
-        likeliest += forms.values()
+    likeliest = [_likeliest(group) for group in layouts.values()]
     for pairs, precise in ((False, True), (False, False), (True, False)):
         for group in likeliest:
             found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
@@ -255,13 +253,16 @@ def _worth(reading: _Reading) -> Callable[[Variant], bool]:
 
 def _likeliest(group: list[_Reading]) -> list[_Reading]:
     """Those with the first shape of mask that ran: whoever takes it takes the others too."""
-    first = group[0].convention.notes.get("mask", "").split("[")[-1]
+    first = _mask_shape(group[0])
     kept: list[_Reading] = []
     for reading in group:
-        shape = reading.convention.notes.get("mask", "").split("[")[-1]
-        if shape == first and not any(_alike(reading, other) for other in kept):
+        if _mask_shape(reading) == first and not any(_alike(reading, other) for other in kept):
             kept.append(reading)
     return kept
+
+
+def _mask_shape(reading: _Reading) -> str:
+    return reading.convention.notes.get("mask", "").partition("[")[2]
 
 
 def _alike(one: _Reading, other: _Reading) -> bool:

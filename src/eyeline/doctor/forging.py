@@ -1,11 +1,12 @@
 """Candidates that make known mistakes on purpose: to be looked at, taught with, and tested on.
 
-    wrong = forge("attention", "softmax over the queries")
-    eyeline.check(wrong).name        # 'softmax over the queries'
+wrong = forge("attention", "softmax over the queries")
+eyeline.check(wrong).name        # 'softmax over the queries'
 """
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -170,7 +171,7 @@ def _decoding(recipe: Recipe, steps: Mapping[str, Step]) -> Callable[..., Any]:
         }
         inputs = {
             **sides,
-            "chunks": tuple(zip(ends[:-1], ends[1:], strict=True)),
+            "chunks": tuple(pairwise(ends)),
             "scale": 1 / math.sqrt(query.shape[-1]),
             "w_output": None,
         }

@@ -14,8 +14,8 @@ import torch
 from bench._measure import write_json
 from eyeline.doctor import KINDS, check
 from eyeline.doctor._attempt import Answer
+from eyeline.doctor._explaining import distinct
 from eyeline.doctor._search import Judge
-from eyeline.doctor.checking import distinct
 from eyeline.doctor.forging import forge_variant
 from eyeline.doctor.options import Options
 from eyeline.doctor.recipe import Variant

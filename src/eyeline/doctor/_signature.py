@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -33,7 +33,8 @@ _ROLES = {
     "num_kv_heads": "num_kv_heads n_kv_heads n_local_heads num_key_value_heads kv_heads",
     "head_dim": "head_dim d_k dk d_head head_size dim_head hd",
     "embed_dim": "embed_dim d_model n_embd hidden_size emb_dim embed_size d_in d_out model_dim "
-    "embedding_dim d_emb dim_model d features dim_in dim_out d_embed width c_dim hidden_dim",
+    "embedding_dim d_emb dim_model d features normalized_shape dim_in dim_out d_embed width c_dim "
+    "hidden_dim",
     "length": "length n seq_len seq_length size max_len max_length context_length block_size "
     "max_seq_len num_positions t l sz num_tokens context_size max_position_embeddings ctx_len",
     "q_len": "q_len tgt_len query_len len_q l_q q_length target_len lq tq n_q nq num_queries",
@@ -93,6 +94,11 @@ class Signature:
             else:
                 named[where] = thing
         return [places[i] for i in sorted(places)], named
+
+    def without(self, *roles: str) -> "Signature":
+        """The same as if there were no such parameters."""
+        kept = {role: name for role, name in self.parameters.items() if role not in roles}
+        return replace(self, parameters=kept)
 
     def __str__(self) -> str:
         return f"({', '.join(self.names)})"

@@ -314,6 +314,7 @@ def _(s: State) -> State:
     seen="return context.transpose(1, 2).flatten(2)  # self.w_o is never called",
     symptom="Heads never mix; w_o gets no gradient.",
     fix="Which of your parameters has no gradient?",
+    needs=("output_width",),
 )
 def _(s: State) -> State:
     return s.merged
@@ -325,6 +326,7 @@ def _(s: State) -> State:
     seen="return context @ self.w_o.weight",
     symptom="No error where embed_dim is as wide as all heads; loaded weights give nonsense.",
     fix="nn.Linear keeps [out, in]. Which axis of the weight meets the context?",
+    needs=("output_width",),
 )
 def _(s: State) -> State:
     return s.merged @ s.w_output + _bias(s, "output")
@@ -336,6 +338,7 @@ def _(s: State) -> State:
     seen="return F.linear(context, self.w_o.weight)",
     symptom="Right as long as the bias is 0, as it is at the start in many libraries.",
     fix="What else does nn.Linear add?",
+    needs=("output_width",),
 )
 def _(s: State) -> State:
     return s.merged @ s.w_output.T

@@ -129,6 +129,7 @@ def _lengths(s: Mapping[str, Any]) -> dict[str, int]:
 
 
 def native_rows(sequence: str, output: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """An output as the caller sees it, with the names of its axes."""
     if sequence == "LBE":
         return output.transpose(0, 1), ("queries", "batch", "width")
     if sequence == "LE":

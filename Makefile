@@ -72,6 +72,7 @@ bench: init
 	$(BIN)/python -m bench.models
 	$(BIN)/python -m bench.explorer
 	$(BIN)/python -m bench.load
+	$(BIN)/python -m bench.doctor
 
 pictures: init
 	$(BIN)/python -m bench.screenshots

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from bench.why_attention.__main__ import right, written
 from bench.why_attention.networks import READERS, count, make
 from bench.why_attention.tasks import Asked, Copy, Recall

@@ -6,6 +6,7 @@ states, weighted by how well each fits the writer's state (Bahdanau et al. 2015,
 equation 6 of the appendix: a = vᵀ tanh(W s + U h)).
 """
 
+import bisect
 from collections.abc import Callable
 
 import torch
@@ -108,9 +109,14 @@ def make(name: str, vocabulary: int, parameters: int, seed: int) -> nn.Module:
 
 def width_for(name: str, vocabulary: int, parameters: int, step: int) -> int:
     """The width whose network has the nearest number of parameters."""
-    with torch.device("meta"):
-        counts = {w: count(READERS[name](vocabulary, w)) for w in range(16, 260, step)}
-    return min(counts, key=lambda w: abs(counts[w] - parameters))
+
+    def short(width: int) -> int:
+        with torch.device("meta"):
+            return parameters - count(READERS[name](vocabulary, width))
+
+    widths = range(16, 1024, step)
+    above = bisect.bisect(widths, 0, key=lambda width: -short(width))
+    return min(widths[above - 1 : above + 1], key=lambda width: abs(short(width)))
 
 
 def count(network: nn.Module) -> int:

@@ -152,10 +152,12 @@ PROCESSES = """
     import sys; sys.path.insert(0, sys.argv[1])
     from pathlib import Path
     from _toy import Alphabet
-    from eyeline.train import train
+    from eyeline.train import publish, train
     run = train(Alphabet(), sys.argv[2], shard=sys.argv[3] == "shard")
+    publish(run, Path(sys.argv[2], "model"))
     if run.processes.first:
         Path(sys.argv[2], "said").write_text(f"{run.loss} {run.processes.count}")
+    run.processes.end()
 """
 
 
@@ -171,6 +173,7 @@ def test_two_processes_learn_what_one_does(tmp_path, how):
     assert done.returncode == 0, done.stderr[-2000:]
     loss, count = (tmp_path / "said").read_text().split()
     assert count == "2" and abs(float(loss) - alone.loss) < 1e-5
+    assert (tmp_path / "model" / "model.safetensors").exists()
     # and one process goes on from what two have written
     again = train(Alphabet(), tmp_path)
     for mine, its in zip(again.network.parameters(), alone.network.parameters(), strict=True):

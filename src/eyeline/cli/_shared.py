@@ -18,11 +18,12 @@ _CONTROLS = re.compile("[\x7f-\x9f]")
 
 TextArgument = Annotated[str, typer.Argument(help="The text; '-' reads it from standard input.")]
 ModelOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         "-m",
-        help="minilm, smollm2, a folder, a .safetensors or .gguf file, or a Hub id.",
+        help="tiny-bert (default), tiny-gpt, g2p, minilm, smollm2, a folder, a .safetensors or "
+        ".gguf file, or a Hub id.",
     ),
 ]
 TokenOption = Annotated[
@@ -44,17 +45,33 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def read_text(
-    text: str, model: str, target: str | None, layers: list[int] | None, truncate: bool
+    text: str, model: str | None, target: str | None, layers: list[int] | None, truncate: bool
 ) -> "Reading":
+    from eyeline.models.built_in import BUILT_IN, DEFAULT
+
     if text == "-":
         text = sys.stdin.read()
     require_text(text)
-    with progress() as report, status(f"opening {model}"):
+    with progress() as report, status(f"opening {model or DEFAULT}"):
         from eyeline.readings import load, read
 
-        loaded = load(model, report)
+        loaded = load(model or DEFAULT, report)
     with status("reading"):
-        return read(text, loaded, target=target, layers=layers, truncate=truncate)
+        reading = read(text, loaded, target=target, layers=layers, truncate=truncate)
+    if model is None and reading.model in BUILT_IN:
+        typer.echo(_who_read(reading), err=True)
+    return reading
+
+
+def _who_read(reading: "Reading") -> str:
+    """Which model read the text that no model was named for, and what a larger one would do."""
+    split = [t for t in reading.tokens if t.piece.startswith("##")]
+    words = len(reading.tokens) - len(split)
+    if len(split) * 4 > words:
+        why = f"it knows few words ({len(split)} of {len(reading.tokens)} tokens are parts of one)"
+    else:
+        why = "it is small"
+    return f"read by {reading.model}, which is built in; {why}: --model minilm shows more"
 
 
 def require_text(text: str) -> None:

@@ -28,7 +28,7 @@ __all__ = ["compare", "heads", "look", "steps"]
 
 def look(
     text: TextArgument,
-    model: ModelOption = "minilm",
+    model: ModelOption = None,
     token: TokenOption = None,
     layer: LayerOption = None,
     head: HeadOption = None,
@@ -65,7 +65,7 @@ def steps(
     layer: Annotated[int, typer.Option(help="The layer, from 0.")],
     head: Annotated[int, typer.Option(help="The head, from 0.")],
     token: Annotated[str, typer.Option("--token", "-t", help="The token that looks.")],
-    model: ModelOption = "minilm",
+    model: ModelOption = None,
     kind: KindOption = None,
     target: TargetOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many keys to show.")] = 14,
@@ -87,7 +87,7 @@ def heads(
     text: Annotated[
         str, typer.Argument(help="The text to judge by; one that repeats itself shows induction.")
     ] = "The cat sat on the mat. The dog saw that the cat sat on the mat, and the dog barked.",
-    model: ModelOption = "minilm",
+    model: ModelOption = None,
     kind: KindOption = None,
     target: TargetOption = None,
     truncate: TruncateOption = False,
@@ -107,7 +107,7 @@ def compare(
     text: TextArgument,
     models: Annotated[
         str, typer.Option("--models", "-m", help="Two or more models, with commas between.")
-    ] = "minilm,smollm2",
+    ] = "tiny-bert,tiny-gpt",
     token: TokenOption = None,
     kind: KindOption = None,
     truncate: TruncateOption = False,
@@ -120,7 +120,7 @@ def compare(
 
     names = [name.strip() for name in models.split(",") if name.strip()]
     if not names:
-        raise EyelineError("name at least one model: --models minilm,smollm2")
+        raise EyelineError("name at least one model: --models tiny-bert,tiny-gpt")
     text = sys.stdin.read() if text == "-" else text
     readings, sights, looks = [], [], []
     for name in names:

@@ -17,25 +17,30 @@ def models_list(as_json: JsonOption = False) -> None:
     """The models known by name: what each is for, and whether it is here."""
     from rich.table import Table
 
-    from eyeline.models import CATALOGUE, cached
+    from eyeline.models import BUILT_IN, CATALOGUE, cached
     from eyeline.view import terminal
 
     here = {one.name: one for one in cached()}
     if as_json:
+        paths = {n: str(one.path) for n, one in (BUILT_IN | here).items()}
         rows = [
             {
                 "name": name,
                 "title": entry.title,
                 "what_for": entry.what_for,
                 "licence": entry.licence,
-                "cached": str(here[name].path) if name in here else None,
+                "built_in": name in BUILT_IN,
+                "cached": paths.get(name),
             }
-            for name, entry in CATALOGUE.items()
+            for name, entry in (BUILT_IN | CATALOGUE).items()
         ]
         return typer.echo(to_json(rows))
     table = Table(box=None, header_style="bold", padding=(0, 1))
     for column in ("name", "model", "for", "licence", "on this machine"):
         table.add_column(column)
+    for name, built_in in BUILT_IN.items():
+        state = f"{built_in.size / 1e6:.0f} MB, built in"
+        table.add_row(name, built_in.title, built_in.what_for, built_in.licence, state)
     for name, entry in CATALOGUE.items():
         found = here.get(name)
         state = f"no; eyeline models get {name}"

@@ -28,7 +28,7 @@ def open_(
         str | None,
         typer.Argument(help="A text, or a file that holds one; '-' reads it from stdin."),
     ] = None,
-    model: ModelOption = "minilm",
+    model: ModelOption = None,
     target: TargetOption = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the browser, or print the link.")
@@ -55,7 +55,10 @@ def open_(
         text = text_or_file(text, sys.stdin)
         require_text(text)
     with status("starting"):
+        from eyeline.models.built_in import DEFAULT
         from eyeline.server import Classroom, Opened, Server, Shelf
+
+        model = model or DEFAULT
 
         shelf = Shelf(Opened(text, model, target, truncate, beyond_limit))
         server = Server(shelf, port, Classroom() if classroom else None)
@@ -86,7 +89,7 @@ def export_(
     output: Annotated[
         str, typer.Option("--output", "-o", help="page.html, .svg, .png, .npz, .json or .csv")
     ],
-    model: ModelOption = "minilm",
+    model: ModelOption = None,
     token: TokenOption = None,
     layer: LayerOption = None,
     head: HeadOption = None,

@@ -39,6 +39,7 @@ def train(
     folder = Path(out or f"runs/{recipe}")
     with training.progress() as report:
         run = follow(chosen, folder, resume=not fresh, shard=shard, progress=report)
-    results = publish(run, folder / "model") if run.processes.first else []
+    results = publish(run, folder / "model")
     if run.processes.first:
         training.show_results(recipe, results, folder / "model")
+    run.processes.end()

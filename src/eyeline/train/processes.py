@@ -6,6 +6,7 @@ gradients are averaged over them.
 """
 
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -75,6 +76,18 @@ class Processes:
         """Until all are here."""
         if self.count > 1:
             dist.barrier()
+
+    def end(self) -> None:
+        """End this process, if it is one of several, when all have come so far.
+
+        Gloo's threads outlive their group (a device mesh still holds it), and now and then abort an
+        interpreter that ends by itself.
+        """
+        if self.count > 1:
+            dist.barrier()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ CARD, RESULTS = "README.md", "results.json"
 def publish(run: Run, folder: str | Path) -> list[Result]:
     """Judge the averaged parameters, and write them in float16 with tokenizer and card.
 
+    All processes must ask; the first one judges and writes.
+
     Args:
         run: A run, usually one that is over.
         folder: Where the model goes.
@@ -29,6 +31,8 @@ def publish(run: Run, folder: str | Path) -> list[Result]:
     """
     folder, recipe = Path(folder), run.recipe
     network = run.averaged()
+    if not run.processes.first:
+        return []
     with torch.no_grad():
         results = list(recipe.evaluate(network))
     model = OwnModel(recipe.name, network.half(), recipe.tokenizer(), recipe.family, str(folder))

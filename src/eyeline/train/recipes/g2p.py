@@ -56,7 +56,7 @@ class G2P(Recipe):
         config: T5Config | None = None,
     ) -> None:
         self.settings = settings or Settings(
-            steps=16_000, learning_rate=1.5e-3, weight_decay=0.02, average=0.9995, check_every=1000
+            steps=10_000, learning_rate=1.5e-3, weight_decay=0.02, average=0.9995, check_every=1000
         )
         self.words = words
         self.config = config or T5Config(

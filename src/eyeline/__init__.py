@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from eyeline import nn as nn
     from eyeline._errors import EyelineError as EyelineError
     from eyeline.capture import watch as watch
+    from eyeline.doctor import check as check
     from eyeline.functional import attention as attention
     from eyeline.functional import observe as observe
     from eyeline.maps import AttentionMap as AttentionMap
@@ -27,6 +28,7 @@ _HOME = {
     "Measure": "eyeline.maps",
     "Reading": "eyeline.readings",
     "attention": "eyeline.functional",
+    "check": "eyeline.doctor",
     "load": "eyeline.readings",
     "observe": "eyeline.functional",
     "read": "eyeline.readings",
@@ -41,6 +43,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "Reading",
     "attention",
     "biases",
+    "check",
     "load",
     "masks",
     "models",

@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from eyeline.cli.checking import check
 from eyeline.cli.looking import compare, heads, look, steps
 from eyeline.cli.models import models_get, models_list
 from eyeline.cli.showing import export_, open_
@@ -22,7 +23,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="Models that eyeline knows by name.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
-for command in (look, steps, heads, compare, train):
+for command in (look, steps, heads, compare, check, train):
     app.command()(command)
 app.command("open")(open_)
 app.command("export")(export_)

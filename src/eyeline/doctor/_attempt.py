@@ -1,0 +1,131 @@
+"""Calling a candidate: whatever it does, a sentence comes back and its inputs are looked after.
+
+This is the one place where foreign code runs.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eyeline._errors import EyelineError, one_line
+
+__all__ = ["Answer", "NeedsDevice", "Problem", "Unusable", "attempt", "describe"]
+
+_OURS = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a candidate gave no numbers.
+
+    Attributes:
+        kind: "raises", "returns nothing", "returns no numbers", "wrong shape".
+        message: A sentence for a beginner.
+    """
+
+    kind: str
+    message: str
+
+
+class Unusable(Exception):
+    """What a candidate returned cannot be compared."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(kind, message)
+
+
+class NeedsDevice(EyelineError):
+    """The candidate asks for an accelerator that is not here: it could not be checked."""
+
+
+@dataclass
+class Answer:
+    """What a candidate said to one case.
+
+    Attributes:
+        value: The numbers in the recipe's own layout.
+        problem: Why there are none.
+        warned: What Python warned of meanwhile.
+    """
+
+    value: Tensor | None = None
+    problem: Problem | None = None
+    warned: list[str] = field(default_factory=list)
+
+
+def attempt(call: Callable[[], Tensor], *, grad: bool = False) -> Answer:
+    """The answer of `call`, or why there is none.
+
+    Args:
+        call: Runs the candidate and brings what it gives into the recipe's layout.
+        grad: Whether gradients are recorded.
+
+    Raises:
+        NeedsDevice: The candidate wants a GPU and there is none.
+    """
+    with warnings.catch_warnings(record=True) as heard, _surroundings(grad):
+        warnings.simplefilter("always")
+        try:
+            answer = Answer(call())
+        except Unusable as unusable:
+            answer = Answer(problem=unusable.problem)
+        except EyelineError:
+            raise
+        except Exception as error:
+            answer = Answer(problem=_explain(error))
+    answer.warned = [one_line(warning.message) for warning in heard]
+    return answer
+
+
+@contextmanager
+def _surroundings(grad: bool) -> Iterator[None]:
+    """float64 where the candidate makes tensors itself; the caller's generator stays as it is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(grad):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _explain(error: Exception) -> Problem:
+    text = one_line(error)
+    if len(text) > 300:
+        text = text[:300] + " …"
+    if "CUDA" in text or "NVIDIA" in text or "MPS" in text or "cuda" in text:
+        raise NeedsDevice(
+            f"the code asks for a GPU and there is none here ({text}). Make new tensors where the "
+            "inputs are, for example torch.zeros(…, device=query.device), and it runs everywhere"
+        ) from None
+    where = _line(error)
+    return Problem("raises", f"your code stopped with {type(error).__name__}: {text}{where}")
+
+
+def _line(error: Exception) -> str:
+    """The last line of the candidate's own file on the way to the error."""
+    trace, last = error.__traceback__, None
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith(_OURS) and "site-packages" not in name and name[:1] != "<":
+            last = trace
+        trace = trace.tb_next
+    if last is None:
+        return ""
+    return f" (line {last.tb_lineno}, in {last.tb_frame.f_code.co_name})"
+
+
+def describe(thing: Any) -> str:
+    """What a candidate returned, in words."""
+    if isinstance(thing, Tensor):
+        return f"a tensor {list(thing.shape)}"
+    if isinstance(thing, tuple | list):
+        return f"a {type(thing).__name__} of {len(thing)}"
+    return f"{type(thing).__name__} {one_line(repr(thing))[:60]}"

@@ -1,0 +1,41 @@
+"""Mistakes that give the same numbers: no question can tell them apart, and both are named.
+
+The one place where this is listed. A test holds that these coincide, and that no others do.
+"""
+
+from eyeline.doctor.catalogue.attention import ATTENTION
+from eyeline.doctor.catalogue.decoding import DECODING
+from eyeline.doctor.catalogue.multi_head import MULTI_HEAD
+from eyeline.doctor.catalogue.rotary import ROTARY
+
+_IN_ATTENTION = [
+    ({"scaled by 1/head_dim", "scaled twice"}, "1/√d · 1/√d is 1/d"),
+    (
+        {
+            "masked scores set to 0",
+            "scores multiplied by the mask",
+            "masked scores set to the smallest positive number",
+        },
+        "score · 0 is 0, and exp(±1e-9) is 1 but for a billionth",
+    ),
+]
+
+EQUIVALENT = {
+    ATTENTION: _IN_ATTENTION,
+    MULTI_HEAD: _IN_ATTENTION,
+    DECODING: [
+        (
+            {"new keys never appended", "mask not extended beyond the prompt"},
+            "keys that are not there and keys that may not be seen are the same",
+        ),
+    ],
+    ROTARY: [
+        (
+            {"turned the wrong way", "sign on the wrong half of the partner"},
+            "turning by −θ and taking the partner with the other sign are the same",
+        ),
+    ],
+}
+
+for recipe, groups in EQUIVALENT.items():
+    recipe.equivalent += [(frozenset(names), why) for names, why in groups]

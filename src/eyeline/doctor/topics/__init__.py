@@ -1,0 +1,1 @@
+"""How candidates of each kind are called: from signature to questions and answers."""

@@ -1,4 +1,4 @@
-"""The command line: `eyeline look`, `steps`, `heads`, `compare`, `open`, `export`, `models`."""
+"""The command line: `eyeline look`, `steps`, `heads`, `compare`, `open`, `export` and the rest."""
 
 import json
 import os
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from eyeline.learn.practice.cli import practice
 
 if TYPE_CHECKING:
     from eyeline.looks import Look
@@ -28,6 +30,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Models that eyeline knows by name.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(practice, name="practice")
 
 TextArgument = Annotated[str, typer.Argument(help="The text; '-' reads it from standard input.")]
 ModelOption = Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eyeline.learn.drill.cli import drill
 from eyeline.learn.practice.cli import practice
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="Models that eyeline knows by name.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(practice, name="practice")
+app.add_typer(drill, name="drill")
 
 TextArgument = Annotated[str, typer.Argument(help="The text; '-' reads it from standard input.")]
 ModelOption = Annotated[

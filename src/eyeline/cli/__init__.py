@@ -10,6 +10,8 @@ from eyeline.cli.looking import compare, heads, look, steps
 from eyeline.cli.models import models_get, models_list
 from eyeline.cli.showing import export_, open_
 from eyeline.cli.training import train
+from eyeline.learn.drill.cli import drill
+from eyeline.learn.practice.cli import practice
 
 __all__ = ["app", "main"]
 
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Models that eyeline knows by name.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(practice, name="practice")
+app.add_typer(drill, name="drill")
 
 for command in (look, steps, heads, compare, check, train):
     app.command()(command)

@@ -4,6 +4,7 @@ wrong = forge("attention", "softmax over the queries")
 eyeline.check(wrong).name        # 'softmax over the queries'
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -167,7 +168,7 @@ def _decoding(recipe: Recipe, steps: Mapping[str, Step]) -> Callable[..., Any]:
         }
         inputs = {
             **sides,
-            "chunks": tuple(zip(ends[:-1], ends[1:], strict=True)),
+            "chunks": tuple(itertools.pairwise(ends)),
             "scale": 1 / math.sqrt(query.shape[-1]),
             "w_output": None,
         }

@@ -42,7 +42,7 @@ class TinyGPT(Recipe):
         self, settings: Settings | None = None, config: GPT2Config | None = None, texts: int = 24
     ) -> None:
         self.settings = settings or Settings(
-            steps=2000, learning_rate=2e-3, warmup=200, weight_decay=0.1, betas=(0.9, 0.95)
+            steps=1500, learning_rate=2e-3, warmup=150, weight_decay=0.1, betas=(0.9, 0.95)
         )
         self.config = config or GPT2Config(
             vocab_size=6144,

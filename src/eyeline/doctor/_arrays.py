@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +39,9 @@ def library_of(candidate: Callable[..., Any]) -> str:
         return "torch"
     globals_ = getattr(function, "__globals__", {})
     named = [globals_.get(name) for name in _names(code)]
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # a name that is not bound yet
+            named.append(cell.cell_contents)
     used = {m.__name__.partition(".")[0] for m in named if isinstance(m, ModuleType)}
     used |= {
         (getattr(thing, "__module__", None) or "").partition(".")[0]
@@ -68,8 +71,9 @@ def to_library(tensor: Tensor, library: str) -> Any:
         import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
 
         array = jnp.asarray(tensor.detach().numpy())
-    if _given is not None:
-        _given.append((array, tensor.detach().clone()))
+    if _given is not None:  # as the library holds it: JAX makes float32 of everything
+        held = from_library(array)
+        _given.append((array, tensor.detach() if held is None else held.detach().clone()))
     return array
 
 

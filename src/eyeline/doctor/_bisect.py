@@ -46,7 +46,7 @@ def _trace(convention: Convention, judge: Judge) -> Iterator[str]:
         told = {n: from_library(t) for n, t in returned.items() if n in judge.recipe.steps}
         good = []
         for name in judge.recipe.steps:
-            mine, theirs = told.get(name), getattr(right, name)
+            mine, theirs = told.get(name), getattr(right, name, None)
             if mine is None or not isinstance(theirs, Tensor):
                 continue
             if _same(mine, theirs, convention.precise):

@@ -104,6 +104,7 @@ def attention_inputs(
         "mask": mask,
         # a key that nobody sees is padding: rows of one item are alike
         "padded": 2 if mask is not None and z.batch == 4 else 0,
+        "masked_by_pair": 2 if mask is not None and z.batch != 4 else 0,
         "empty_rows": 2 if strict else 0,
         "is_causal": is_causal,
         "offset": z.kv_len - z.q_len if bottom_right else 0,

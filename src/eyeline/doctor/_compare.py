@@ -59,7 +59,9 @@ def fits(
     rows = None if strict else judged_rows(recipe, right)
     inputs = as_dtype(case.inputs, answer.dtype)
     for policy in (None, *EMPTY_ROWS):
-        steps = wrong if policy is None else _with_policy(recipe, wrong or {}, policy)
+        steps = wrong
+        if policy is not None:  # if it is strict, only rows that should see something have faces
+            steps = _with_policy(recipe, wrong or {}, policy, right if strict else None)
         try:
             state = recipe.run(inputs, steps)
         except IMPOSSIBLE:
@@ -117,7 +119,9 @@ def worst(answer: Tensor, right: Tensor, rows: Tensor | None) -> tuple[int, ...]
     return tuple(int(i) for i in np.unravel_index(int(apart.argmax()), apart.shape))
 
 
-def _with_policy(recipe: Recipe, wrong: Mapping[str, Step], policy: str) -> dict[str, Step]:
+def _with_policy(
+    recipe: Recipe, wrong: Mapping[str, Step], policy: str, right: State = None
+) -> dict[str, Step]:
     """The same steps, but rows that see nothing are treated as the policy says."""
     masked = wrong.get("masked", recipe.steps["masked"])
     weights = wrong.get("weights", recipe.steps["weights"])
@@ -125,20 +129,31 @@ def _with_policy(recipe: Recipe, wrong: Mapping[str, Step], policy: str) -> dict
 
     def fill(s: State) -> Tensor:
         instead = s.scaled if policy == "unmasked" else torch.zeros_like(s.scaled)
-        return torch.where(s.allowed.any(-1, keepdim=True), masked(s), instead)
+        return torch.where(hidden(s), instead, masked(s))
+
+    def hidden(s: State) -> Tensor:
+        rows = ~s.allowed.any(-1, keepdim=True)
+        return rows if right is None else rows & right.allowed.any(-1, keepdim=True)
 
     def empty(s: State) -> Tensor:
-        return weights(s).masked_fill(~s.allowed.any(-1, keepdim=True), filled[policy])
+        return weights(s).masked_fill(hidden(s), filled[policy])
 
     if policy in filled:
         return {**wrong, "weights": empty}
     if "weights" not in wrong:
-        weights = _plain_softmax
+        # the recipe's own would make the row 0 again
+        weights = _softmax_of_what_is_left(right)
     return {**wrong, "masked": fill, "weights": weights}
 
 
-def _plain_softmax(s: State) -> Tensor:
-    return torch.softmax(s.masked, -1)
+def _softmax_of_what_is_left(right: State) -> Step:
+    def weights(s: State) -> Tensor:
+        made = torch.softmax(s.masked, -1)
+        if right is None:
+            return made
+        return made.masked_fill(~right.allowed.any(-1, keepdim=True), 0)
+
+    return weights
 
 
 def _close(answer: Tensor, result: Tensor, rows: Tensor | None, precise: bool) -> bool:

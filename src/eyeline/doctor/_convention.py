@@ -44,6 +44,7 @@ class Convention:
         native: The answer as the candidate's caller sees it, with the names of its axes.
         tier: How much was given up so that the candidate runs; 0 is nothing.
         limit: What was given up, in words.
+        masks_unused: Its mask was left out, for no form of it worked.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class Convention:
     native: Callable[[Tensor], tuple[Tensor, tuple[str, ...]]]
     tier: int = 0
     limit: str = ""
+    masks_unused: bool = False
     answers: list[Answer] = field(default_factory=list)
     dtype: torch.dtype = torch.float64
 

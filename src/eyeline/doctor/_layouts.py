@@ -29,8 +29,8 @@ LAYOUTS = {
 MASK_FORMS = {
     "attend": "True = may attend",
     "ignore": "True = must not attend",
-    "add": "numbers that are added to the scores (0 or -inf)",
     "ones": "numbers, 1 = may attend",
+    "add": "numbers that are added to the scores (0 or -inf)",
 }
 
 MASK_AXES = {

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from eyeline.doctor._attempt import Answer
 from eyeline.doctor._cases import Case, fingerprint
-from eyeline.doctor._compare import IMPOSSIBLE, as_dtype, fits, hides_rows, tolerance
+from eyeline.doctor._compare import IMPOSSIBLE, as_dtype, fits, hides_rows, judged_rows, tolerance
 from eyeline.doctor.recipe import Recipe, Variant
 
 __all__ = ["Judge"]
+
+MIXES = {"weights", "context", "split", "merged", "projected"}
+"""Steps through which a row that sees nothing may reach others: there all of its faces count."""
 
 PAIRS = 4000
 """Pairs that are tried at most; no recipe has so many."""
@@ -82,7 +85,11 @@ class Judge:
     @cached_property
     def singles(self) -> list[Variant]:
         """The mistakes that exist in these cases."""
-        sizes = self.cases[0].inputs
+        sizes: dict[str, Any] = {}
+        for case in self.cases:
+            for name, size in case.inputs.items():
+                if isinstance(size, int):
+                    sizes[name] = max(sizes.get(name, 0), size)
         return [variant for variant in self.recipe.singles() if variant.fits(sizes)]
 
     @cached_property
@@ -95,11 +102,11 @@ class Judge:
         visible = [
             variant
             for variant in self.singles
-            if not self._invisible(variant, 1 if len(variant.mistakes[0].values) > 5 else None)
+            if not self.invisible(variant, 1 if len(variant.mistakes[0].values) > 5 else None)
         ]
         return list(self.recipe.doubles(visible))[:PAIRS]
 
-    def _invisible(self, variant: Variant, cases: int | None) -> bool:
+    def invisible(self, variant: Variant, cases: int | None) -> bool:
         """Whether the mistake makes no difference in the first so many cases."""
         for index, right in enumerate(self.rights[:cases]):
             result, _ = self._result(variant, index, torch.float64)
@@ -128,22 +135,32 @@ class Judge:
         same = (results == answer) | (results.isnan() & answer.isnan())
         apart = (results - answer).abs().masked_fill(same, 0).nan_to_num(nan=torch.inf)
         limit = tolerance(precise) * max(1.0, float(answer.nan_to_num(0, 0, 0).abs().max()))
-        near = (apart.reshape(len(given), -1).amax(1) <= limit).tolist()
-        passed = [good or hides for good, (_, hides) in zip(near, given, strict=True)]
+        # [variants, …, rows]; a single number has no rows
+        far = (apart.amax(-1) if apart.dim() > 1 else apart) > limit
+        passed = []
+        for variant, wrong, (_, seen) in zip(variants, far, given, strict=True):
+            if seen is not None and MIXES.isdisjoint(variant.steps):
+                wrong = wrong & seen
+                seen = None
+            passed.append(seen is not None or not bool(wrong.any()))
         return [variant for variant, good in zip(variants, passed, strict=True) if good]
 
     def _result(
         self, variant: Variant, case: int, dtype: torch.dtype
-    ) -> tuple[Tensor | None, bool]:
-        """What a variant gives to a case (None where shapes cannot be); whether it hides a row."""
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What a variant gives to a case, and which rows see something where others do not.
+
+        No result where shapes cannot be.
+        """
         known = self.memory.setdefault((self._prints[case], dtype), {})
         key = (variant.names, variant.values)
         if key not in known:
             try:
                 state = self.recipe.run(self._inputs(case, dtype), variant.steps)
-                known[key] = getattr(state, self.recipe.result), hides_rows(state)
+                seen = judged_rows(self.recipe, state) if hides_rows(state) else None
+                known[key] = getattr(state, self.recipe.result), seen
             except IMPOSSIBLE:
-                known[key] = None, False
+                known[key] = None, None
         return known[key]
 
     def _inputs(self, case: int, dtype: torch.dtype) -> dict[str, Any]:

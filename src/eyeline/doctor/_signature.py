@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -33,7 +33,8 @@ _ROLES = {
     "num_kv_heads": "num_kv_heads n_kv_heads n_local_heads num_key_value_heads kv_heads",
     "head_dim": "head_dim d_k dk d_head head_size dim_head hd",
     "embed_dim": "embed_dim d_model n_embd hidden_size emb_dim embed_size d_in d_out model_dim "
-    "embedding_dim d_emb dim_model d features dim_in dim_out d_embed width c_dim hidden_dim",
+    "embedding_dim d_emb dim_model d features normalized_shape dim_in dim_out d_embed width c_dim "
+    "hidden_dim",
     "length": "length n seq_len seq_length size max_len max_length context_length block_size "
     "max_seq_len num_positions t l sz num_tokens context_size max_position_embeddings ctx_len",
     "q_len": "q_len tgt_len query_len len_q l_q q_length target_len lq tq n_q nq num_queries",
@@ -94,6 +95,11 @@ class Signature:
                 named[where] = thing
         return [places[i] for i in sorted(places)], named
 
+    def without(self, *roles: str) -> "Signature":
+        """The same as if there were no such parameters."""
+        kept = {role: name for role, name in self.parameters.items() if role not in roles}
+        return replace(self, parameters=kept)
+
     def __str__(self) -> str:
         return f"({', '.join(self.names)})"
 
@@ -134,12 +140,18 @@ def _by_name(parameters: list[inspect.Parameter], by_place: tuple[str, ...]) -> 
             unknown.append(parameter)
         else:
             known[role] = parameter
+    sides = ("query", "key", "value")
+    if by_place[:3] == sides and not set(known) & {*sides, "x"}:
+        # f(a, b, c): that b may be a bias elsewhere means nothing here
+        unknown = [p for p in plain if p.default is p.empty]
+        known = {role: p for role, p in known.items() if p not in unknown}
     needed = [p for p in unknown if p.default is p.empty]
-    if needed and by_place:
-        left = [role for role in by_place if role not in known]
-        if not set(known) & set(by_place) or len(needed) <= len(left):
-            known |= dict(zip(left, needed, strict=False))
-            needed = needed[len(left) :]
+    if needed and by_place and not set(known) & set(by_place):  # names that say nothing: by place
+        known |= dict(zip(by_place, needed, strict=False))
+        needed = needed[len(by_place) :]
+    for parameter in [p for p in needed if "mask" in p.name.lower() and "mask" not in known]:
+        known["mask"] = parameter
+        needed.remove(parameter)
     found: dict[str, str | int] = {}
     for role, parameter in known.items():
         only_place = parameter.kind is parameter.POSITIONAL_ONLY

@@ -1,10 +1,8 @@
 """`check`: is this right, and if not, which mistake is it?"""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
@@ -12,32 +10,15 @@ from eyeline.doctor._bisect import bisect
 from eyeline.doctor._cases import fingerprint
 from eyeline.doctor._compare import EMPTY_ROWS, empty_policy, judged_rows, worst
 from eyeline.doctor._convention import Convention, Hypothesis
-from eyeline.doctor._invariants import look, looks_ahead
+from eyeline.doctor._explaining import Reading, distinct, explain
+from eyeline.doctor._invariants import look
 from eyeline.doctor._search import Judge
-from eyeline.doctor.diagnosis import UNKNOWN, Diagnosis, Evidence, Stage
+from eyeline.doctor.diagnosis import NOT_A_NUMBER, UNKNOWN, Diagnosis, Evidence, Stage
 from eyeline.doctor.kinds import Kind, kind_of
 from eyeline.doctor.options import Options
-from eyeline.doctor.recipe import Mistake, Recipe, Variant
 from eyeline.doctor.topics.modules import build
 
 __all__ = ["check"]
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """A convention under which the candidate ran, with one thing that it may be meant to do."""
-
-    convention: Convention
-    hypothesis: Hypothesis
-    judge: Judge
-
-    def right(self, precise: bool) -> bool:
-        """Whether the answers are right, to double precision or to single."""
-        return self.judge.right(self.convention.answers, precise)
-
-    @property
-    def called(self) -> dict[str, str]:
-        return {**self.convention.notes, **self.hypothesis.notes}
 
 
 def check(
@@ -103,37 +84,36 @@ def check(
         candidate = build(candidate)
     kind = kind_of(candidate, name, what)
     options.only(f"what={kind.name!r}", kind.states)
-    conventions = list(kind.conventions(name, candidate, options, kind.recipe))
+    conventions = kind.conventions(name, candidate, options, kind.recipe)
     readings, failed = _run(conventions, options)
     if not readings:
         return _cannot_run(name, kind.name, failed)
-    if len(readings) == 1 and (readings[0].right(True) or readings[0].right(False)):
-        return _right(name, readings[0], kind)
+    if readings[0].right(True) or readings[0].right(False):
+        if readings[0].convention.masks_unused:
+            return _mask_not_usable(name, readings[0], kind, failed[0])
+        return _right(name, readings, kind)
     return _wrong(name, readings, kind)
 
 
 def _run(
-    conventions: list[Convention], options: Options
-) -> tuple[list[_Reading], list[Convention]]:
+    conventions: Iterable[Convention], options: Options
+) -> tuple[list[Reading], list[Convention]]:
     """What ran, of the first tier in which anything did; and what did not."""
-    readings: list[_Reading] = []
+    readings: list[Reading] = []
     failed: list[Convention] = []
     judges: dict[Any, Judge] = {}
-    for tier in sorted({c.tier for c in conventions}):
-        for convention in conventions:
-            if convention.tier != tier:
-                continue
-            if not convention.run():
-                failed.append(convention)
-                continue
-            for hypothesis in convention.hypotheses:
-                judge = _judge(judges, convention, hypothesis, options)
-                reading = _Reading(convention, hypothesis, judge)
-                readings.append(reading)
-                if reading.right(convention.precise) or reading.right(False):
-                    return [reading], failed
-        if readings:
+    for convention in conventions:  # in the order of their tiers
+        if readings and convention.tier > readings[0].convention.tier:
             break
+        if not convention.run():
+            failed.append(convention)
+            continue
+        for hypothesis in convention.hypotheses:
+            judge = _judge(judges, convention, hypothesis, options)
+            reading = Reading(convention, hypothesis, judge)
+            readings.append(reading)
+            if reading.right(convention.precise) or reading.right(False):
+                return [reading, *readings[:-1]], failed
     return readings, failed
 
 
@@ -149,8 +129,9 @@ def _judge(
     return judges[key]
 
 
-def _right(name: str, reading: _Reading, kind: Kind) -> Diagnosis:
+def _right(name: str, readings: list[Reading], kind: Kind) -> Diagnosis:
     """All numbers are right; it may still change its inputs or give gradients of NaN."""
+    reading = readings[0]
     convention = reading.convention
     behaviour = look(convention, reading.judge.cases)
     comparison = Stage("comparison", True, (f"right in {_cases(_answered(convention))}",))
@@ -161,26 +142,46 @@ def _right(name: str, reading: _Reading, kind: Kind) -> Diagnosis:
         problem=behaviour.problem,
         stages=(_shapes(convention), behaviour.stage, comparison),
         called=reading.called,
-        remarks=(*_remarks(reading), *behaviour.remarks),
+        remarks=(*_remarks(reading), *behaviour.remarks, *_wrong_elsewhere(readings)),
     )
 
 
-def _wrong(name: str, readings: list[_Reading], kind: Kind) -> Diagnosis:
+def _wrong_elsewhere(readings: list[Reading]) -> list[str]:
+    """It ran in another, more general layout as well, and was not right there."""
+    right, *others = readings
+    layout = right.convention.notes.get("layout")
+    others = [r for r in others if r.convention.notes.get("layout") != layout]
+    if not others:
+        return []
+    where = others[0].convention.notes["layout"]
+    names = {" and ".join(v.names) for _, v in explain(others).values()}
+    what = " or ".join(sorted(names)) or "an unknown mistake"
+    return [f"given {where} it runs too and is wrong there: {what}; is {layout} what you mean?"]
+
+
+def _wrong(name: str, readings: list[Reading], kind: Kind) -> Diagnosis:
     """Which known mistake it is, or where an unknown one lies."""
-    found = _explanations(readings)
+    only_nan = all(_all_nan(reading.convention) for reading in readings)
+    found = {} if only_nan else explain(readings)
     reading = next(iter(found.values()))[0] if found else readings[0]
     convention, judge = reading.convention, reading.judge
     behaviour = look(convention, judge.cases)
-    explanations, same = _distinct(kind.recipe, [v.mistakes for _, v in found.values()])
+    explanations, same = distinct(kind.recipe, [v.mistakes for _, v in found.values()])
     problem = None
     if not found:
         random = behaviour.problem == "another answer each time"
-        problem = behaviour.problem if random else UNKNOWN
+        problem = behaviour.problem if random else NOT_A_NUMBER if only_nan else UNKNOWN
     wrong = judge.wrong_cases(convention.answers, convention.precise)
     names = ", ".join(judge.cases[i].name for i in wrong)
     line = f"wrong in {len(wrong)} of {_cases(_answered(convention))}: {names}"
     stages = [_shapes(convention), behaviour.stage, Stage("comparison", False, (line,))]
-    if found:
+    if only_nan:
+        line = (
+            "every number is NaN: 0/0, ∞ − ∞, the logarithm or root of a negative number, or a "
+            "tensor from torch.empty that was never filled"
+        )
+        stages.append(Stage("search", None, (line,)))
+    elif found:
         stages.append(Stage("search", False, (_search_line(reading, explanations),)))
     else:
         line = "no known mistake, and no two of them, give these numbers"
@@ -199,96 +200,23 @@ def _wrong(name: str, readings: list[_Reading], kind: Kind) -> Diagnosis:
     )
 
 
+def _all_nan(convention: Convention) -> bool:
+    """Whether not one number came, to no question."""
+    values = [answer.value for answer in convention.answers if answer.value is not None]
+    return all(value.dim() and bool(value.isnan().all()) for value in values)
+
+
 def _cases(count: int) -> str:
     return "1 case" if count == 1 else f"{count} cases"
 
 
-def _explanations(readings: list[_Reading]) -> dict[tuple[str, ...], tuple[_Reading, Variant]]:
-    """What explains the answers: one mistake rather than two, the likeliest layout first."""
-    layouts: dict[str, list[_Reading]] = {}
-    for reading in readings:
-        layouts.setdefault(reading.convention.notes.get("layout", ""), []).append(reading)
-    likeliest = [_likeliest(group) for group in layouts.values()]
-    for pairs, precise in ((False, True), (False, False), (True, False)):
-        for group in likeliest:
-            found: dict[tuple[str, ...], tuple[_Reading, Variant]] = {}
-            for reading in group:
-                answers = reading.convention.answers
-                among = _worth(reading) if pairs else (lambda variant: True)
-                for variant in reading.judge.explain(answers, precise, pairs=pairs, among=among):
-                    found.setdefault(variant.names, (reading, variant))
-            if found:
-                return found
-    return {}
-
-
-def _worth(reading: _Reading) -> Callable[[Variant], bool]:
-    """Which pairs are worth trying where a function may be causal by itself, or not.
-
-    One that looks into the future is either not meant to be causal, or does the causal mask wrong;
-    one that does not is meant to be. "Not causal" and something else is that something alone.
-    """
-    if len(reading.convention.hypotheses) == 1 or "mask" not in reading.judge.cases[0].inputs:
-        return lambda variant: True
-    causal = bool(reading.judge.cases[0].inputs["is_causal"])
-    if not looks_ahead(reading.convention, reading.judge.cases[0]):
-        return lambda variant: causal
-    if not causal:
-        return lambda variant: True
-    return lambda variant: "causal" in variant.steps and "not causal" not in variant.names
-
-
-def _likeliest(group: list[_Reading]) -> list[_Reading]:
-    """Those with the first shape of mask that ran: whoever takes it takes the others too."""
-    first = group[0].convention.notes.get("mask", "").split("[")[-1]
-    kept: list[_Reading] = []
-    for reading in group:
-        shape = reading.convention.notes.get("mask", "").split("[")[-1]
-        if shape == first and not any(_alike(reading, other) for other in kept):
-            kept.append(reading)
-    return kept
-
-
-def _alike(one: _Reading, other: _Reading) -> bool:
-    """Whether the same was asked and answered: two forms of a mask may mean the same."""
-    if one.judge is not other.judge:
-        return False
-    pairs = zip(one.convention.answers, other.convention.answers, strict=True)
-    return all(
-        a.value is b.value is None
-        or (a.value is not None and b.value is not None and _same_numbers(a.value, b.value))
-        for a, b in pairs
-    )
-
-
-def _same_numbers(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one.nan_to_num(7e77), other.nan_to_num(7e77))
-
-
-def _distinct(
-    recipe: Recipe, explanations: Sequence[tuple[Mistake, ...]]
-) -> tuple[tuple[tuple[Mistake, ...], ...], dict[str, tuple[Mistake, ...]]]:
-    """Explanations that differ, and what is known to give the same numbers as their mistakes."""
-    by_name = {mistake.name: mistake for mistake in recipe.mistakes}
-    kept: dict[frozenset[str], tuple[Mistake, ...]] = {}
-    same: dict[str, tuple[Mistake, ...]] = {}
-    for together in explanations:
-        key = frozenset(min((m.name, *recipe.same_as(m.name))) for m in together)
-        if key not in kept:
-            kept[key] = together
-            for mistake in together:
-                if recipe.same_as(mistake.name):
-                    same[mistake.name] = tuple(by_name[n] for n in recipe.same_as(mistake.name))
-    return tuple(kept.values()), same
-
-
-def _search_line(reading: _Reading, explanations: tuple[Any, ...]) -> str:
+def _search_line(reading: Reading, explanations: tuple[Any, ...]) -> str:
     how = "equals" if len(explanations) == 1 else "cannot be told apart from"
     what = " or ".join(" and ".join(m.name for m in together) for together in explanations)
     return f"{how} {reading.judge.recipe.name} with: {what}"
 
 
-def _evidence(reading: _Reading) -> tuple[Evidence, ...]:
+def _evidence(reading: Reading) -> tuple[Evidence, ...]:
     """The worst number of the first case that is wrong."""
     convention, judge = reading.convention, reading.judge
     for index in judge.wrong_cases(convention.answers, convention.precise):
@@ -299,7 +227,7 @@ def _evidence(reading: _Reading) -> tuple[Evidence, ...]:
         if right.shape != answer.shape:
             continue
         rows = judged_rows(judge.recipe, state)
-        if rows is not None:  # rows that see nothing are judged apart
+        if rows is not None and not judge.strict:  # rows that see nothing are judged apart
             hide = ~rows[..., None].expand(right.shape)
             answer, right = answer.masked_fill(hide, 0), right.masked_fill(hide, 0)
         mine, axes = convention.native(answer)
@@ -320,7 +248,7 @@ def _answered(convention: Convention) -> int:
     return sum(a.value is not None for a in convention.answers)
 
 
-def _remarks(reading: _Reading) -> list[str]:
+def _remarks(reading: Reading) -> list[str]:
     """What is worth knowing: rows that see nothing, cases that were refused, warnings."""
     remarks: dict[str, None] = {}
     convention, judge = reading.convention, reading.judge
@@ -341,6 +269,8 @@ def _remarks(reading: _Reading) -> list[str]:
                 ] = None
     if not reading.right(True) and reading.right(False) and convention.precise:
         remarks["right to single precision: some of it is computed in float32"] = None
+    if convention.masks_unused:
+        remarks["no form of mask worked, so masks were not checked"] = None
     if convention.limit:
         remarks[f"it runs only with {convention.limit}; other sizes were not checked"] = None
     return list(remarks)
@@ -356,6 +286,27 @@ def _cannot_run(name: str, what: str, failed: list[Convention]) -> Diagnosis:
     stage = Stage("shapes", False, (problem.problem.message, advice))
     return Diagnosis(
         name, what, ok=False, problem=problem.problem.kind, stages=(stage,), called=failed[0].notes
+    )
+
+
+def _mask_not_usable(name: str, reading: Reading, kind: Kind, failed: Convention) -> Diagnosis:
+    """Without a mask it is right; with one it stops, whatever the mask's form."""
+    why = failed.problem
+    assert why is not None and why.problem is not None
+    lines = (
+        f"without a mask it is right; with every form of mask that is known here: "
+        f"{why.problem.message}",
+        "if its mask lies otherwise, say how to give it: check(candidate, adapter="
+        "lambda candidate, …, mask: …), where mask is [batch, 1, queries, keys], True = may attend",
+    )
+    stages = (_shapes(reading.convention), Stage("masks", False, lines))
+    return Diagnosis(
+        name,
+        kind.name,
+        ok=False,
+        problem="its mask could not be used",
+        stages=stages,
+        called=reading.called,
     )
 
 

@@ -11,6 +11,7 @@ from eyeline.doctor.recipe import Mistake
 __all__ = ["Diagnosis", "Evidence", "Stage"]
 
 UNKNOWN = "unknown mistake"
+NOT_A_NUMBER = "gives NaN"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ wrong = forge("attention", "softmax over the queries")
 eyeline.check(wrong).name        # 'softmax over the queries'
 """
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -98,12 +98,15 @@ def _sides(
 class _Heads(nn.Module):
     """Multi-head attention by the recipe, with weights as others keep them."""
 
-    def __init__(self, recipe: Recipe, steps: Mapping[str, Step], width: int = 12) -> None:
+    def __init__(
+        self, recipe: Recipe, steps: Mapping[str, Step], num_heads: int = 3, num_kv_heads: int = 3
+    ) -> None:
         super().__init__()
-        self.recipe, self.wrong, self.num_heads = recipe, steps, 3
-        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (
-            nn.Linear(width, width) for _ in range(4)
-        )
+        self.recipe, self.wrong = recipe, steps
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        width, narrow = num_heads * 4, num_kv_heads * 4
+        self.q_proj, self.o_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.k_proj, self.v_proj = nn.Linear(width, narrow), nn.Linear(width, narrow)
 
     def forward(
         self,
@@ -131,7 +134,7 @@ class _Heads(nn.Module):
                 "scale": 1 / math.sqrt(width),
                 "batch": x.shape[0],
                 "num_heads": self.num_heads,
-                "num_kv_heads": self.num_heads,
+                "num_kv_heads": self.num_kv_heads,
                 "q_len": x.shape[1],
                 "kv_len": source.shape[1],
                 "head_dim": width,
@@ -168,7 +171,7 @@ def _decoding(recipe: Recipe, steps: Mapping[str, Step]) -> Callable[..., Any]:
         }
         inputs = {
             **sides,
-            "chunks": tuple(itertools.pairwise(ends)),
+            "chunks": tuple(pairwise(ends)),
             "scale": 1 / math.sqrt(query.shape[-1]),
             "w_output": None,
         }

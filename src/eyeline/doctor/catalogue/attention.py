@@ -25,8 +25,9 @@ ATTENTION = Recipe(
 def heads(s: State) -> State:
     """Query, key, value with a head for each query head: grouped ones are repeated."""
     group = s.num_heads // s.num_kv_heads
+    if group == 1:
+        return {}
     return {
-        "query": s.query,
         "key": s.key.repeat_interleave(group, 1),
         "value": s.value.repeat_interleave(group, 1),
     }

@@ -22,7 +22,24 @@ _IN_ATTENTION = [
 
 EQUIVALENT = {
     ATTENTION: _IN_ATTENTION,
-    MULTI_HEAD: _IN_ATTENTION,
+    MULTI_HEAD: [
+        *_IN_ATTENTION,
+        (
+            {"queries compared with queries", "keys made with the query projection"},
+            "in self-attention both are x W_Q (x W_Q)ᵀ",
+        ),
+        (
+            {
+                "keys asked and queries answering",
+                "query and key projections exchanged",
+            },
+            "in self-attention both give the transposed scores",
+        ),
+        (
+            {"keys summed instead of values", "values made with the key projection"},
+            "both sum x W_K",
+        ),
+    ],
     DECODING: [
         (
             {"new keys never appended", "mask not extended beyond the prompt"},

@@ -159,6 +159,7 @@ def _(s: State) -> State:
     seen="scores.masked_fill(~mask.transpose(-2, -1), -inf)",
     symptom="Hidden queries instead of hidden keys. Needs as many queries as keys.",
     fix="Which axis of the mask are the keys?",
+    needs=("masked_by_pair",),
 )
 def _(s: State) -> State:
     if s.mask is None:

@@ -9,6 +9,7 @@ Weights are [out, in] as in `torch.nn.Linear`; x is [batch, queries, embed_dim].
 import math
 from itertools import permutations
 
+import torch
 from torch import Tensor
 
 from eyeline.doctor.catalogue import masking as masking  # their mistakes come along
@@ -75,7 +76,11 @@ def split(s: State) -> State:
     return cut(s, "heads first")
 
 
-MULTI_HEAD.include(ATTENTION)
+# heads are as wide as their values, and there is one alignment: the module's own
+MULTI_HEAD.include(
+    ATTENTION,
+    without=("scaled by 1/√value width", "causal mask aligned at the other corner"),
+)
 
 
 @MULTI_HEAD.step
@@ -118,13 +123,24 @@ def _(s: State) -> State:
 @MULTI_HEAD.mistake(
     "projected",
     "queries, keys, values unpacked in another order",
-    seen="k, q, v = self.c_attn(x).split(self.n_embd, dim=2)",
+    seen="v, k, q = self.c_attn(x).split(self.n_embd, dim=2)",
     symptom="Trains well from nothing; a checkpoint that is loaded gives nonsense.",
     fix="In which order did who saved the weights stack them?",
-    values=tuple(o for o in permutations(SIDES) if o != SIDES),
+    values=tuple(order for order in permutations(SIDES) if order[2] != "value"),
 )
 def _(s: State, order: tuple[str, ...]) -> State:
     return project(s, order)
+
+
+@MULTI_HEAD.mistake(
+    "projected",
+    "query and key projections exchanged",
+    seen="k, q, v = self.c_attn(x).split(self.n_embd, dim=2)",
+    symptom="Trains well from nothing; a checkpoint that is loaded gives nonsense.",
+    fix="In which order did who saved the weights stack them?",
+)
+def _(s: State) -> State:
+    return project(s, ("key", "query", "value"))
 
 
 @MULTI_HEAD.mistake(
@@ -178,6 +194,7 @@ def _(s: State) -> State:
     symptom="Cross-attention that never looks at the memory.",
     fix="Change the memory: does the output change?",
     needs=("cross",),
+    also={"causal": lambda s: _own_length(s)},
 )
 def _(s: State) -> State:
     return {
@@ -185,6 +202,12 @@ def _(s: State) -> State:
         "key_flat": linear(s.x, s.w_key, s.b_key),
         "value_flat": linear(s.x, s.w_value, s.b_value),
     }
+
+
+def _own_length(s: State) -> Tensor:
+    """As many keys as queries, for they are made of the same tokens."""
+    everything = torch.ones(s.q_len, s.q_len, dtype=torch.bool)
+    return everything.tril() if s.is_causal else everything
 
 
 # -- cutting into heads --------------------------------------------------------------------------
@@ -291,6 +314,7 @@ def _(s: State) -> State:
     seen="return context.transpose(1, 2).flatten(2)  # self.w_o is never called",
     symptom="Heads never mix; w_o gets no gradient.",
     fix="Which of your parameters has no gradient?",
+    needs=("output_width",),
 )
 def _(s: State) -> State:
     return s.merged
@@ -302,6 +326,7 @@ def _(s: State) -> State:
     seen="return context @ self.w_o.weight",
     symptom="No error where embed_dim is as wide as all heads; loaded weights give nonsense.",
     fix="nn.Linear keeps [out, in]. Which axis of the weight meets the context?",
+    needs=("output_width",),
 )
 def _(s: State) -> State:
     return s.merged @ s.w_output + _bias(s, "output")
@@ -313,6 +338,7 @@ def _(s: State) -> State:
     seen="return F.linear(context, self.w_o.weight)",
     symptom="Right as long as the bias is 0, as it is at the start in many libraries.",
     fix="What else does nn.Linear add?",
+    needs=("output_width",),
 )
 def _(s: State) -> State:
     return s.merged @ s.w_output.T

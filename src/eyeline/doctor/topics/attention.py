@@ -52,6 +52,22 @@ def conventions(
     if signature.strangers or not {"query", "key", "value"} <= set(signature.parameters):
         raise cannot_map(name, signature, recipe.signature, ADAPTER)
     library = options.arrays or library_of(candidate)
+    yield from _ways(call, signature, options, library, recipe, grouped)
+    masks = {"mask", "padding"} & set(signature.parameters)
+    if masks and not masks & signature.required and options.mask is None:
+        bare = signature.without("mask", "padding")
+        for convention in _ways(call, bare, options, library, recipe, grouped):
+            yield replace(convention, tier=convention.tier + 3, masks_unused=True)
+
+
+def _ways(
+    call: Callable[..., Any],
+    signature: Signature,
+    options: Options,
+    library: str,
+    recipe: Recipe,
+    grouped: bool,
+) -> Iterator[Convention]:
     for tier, layout in product(range(3), _layouts(options)):
         if grouped and layout in ("BLD", "LD"):
             continue
@@ -59,7 +75,7 @@ def conventions(
         for (axes, form), joined in product(_mask_ways(signature, options, layout), (False, True)):
             if joined and (form is None or "is_causal" in signature or options.causal is not None):
                 continue
-            ways = _hypotheses(signature, options, sizes, axes, joined=joined)
+            meant = _hypotheses(signature, options, sizes, axes, joined=joined)
             notes = {"layout": LAYOUTS[layout]}
             if form is not None:
                 notes["mask"] = f"{MASK_FORMS[form]}, {MASK_AXES[axes]}"
@@ -68,7 +84,7 @@ def conventions(
             yield Convention(
                 recipe,
                 notes,
-                ways,
+                meant,
                 partial(_call, call, signature, library, layout, axes, form),
                 partial(_read, layout),
                 partial(native, layout),

@@ -42,7 +42,8 @@ def _learned(module: nn.Module) -> dict[str, Tensor]:
     """Weight and bias, whatever they are called."""
     found: dict[str, Tensor] = {}
     for name, parameter in module.named_parameters(recurse=False):
-        role = role_of(name) or ("bias" if name.endswith(("2", "shift", "offset")) else "weight")
+        moves = name.lower().startswith("b") or "shift" in name or "offset" in name
+        role = "bias" if moves else "weight"  # a_2 and b_2, gamma and beta, scale and shift, …
         if parameter.dim() == 1:
             found[role] = parameter.detach().double()
     return found

@@ -26,6 +26,9 @@ BUILD = {
 }
 """What a class is built with: heads are neither as many as they are wide, nor as tokens."""
 
+_SHORT = {"h": "num_heads", "H": "num_heads", "nh": "num_heads", "dim": "embed_dim"}
+"""Names that mean something else in a function."""
+
 _DROPOUTS = ("dropout", "dropout_p", "p", "attn_dropout", "dropout_rate", "drop")
 
 
@@ -38,10 +41,8 @@ def build(candidate: type) -> nn.Module:
     given: dict[str, Any] = {}
     strange = []
     for name, parameter in inspect.signature(candidate).parameters.items():
-        role = "dropout" if name.lower() in _DROPOUTS else role_of(name)
-        if role in BUILD and (
-            parameter.default is parameter.empty or role in ("dropout", "embed_dim", "num_heads")
-        ):
+        role = "dropout" if name.lower() in _DROPOUTS else _SHORT.get(name) or role_of(name)
+        if role in BUILD and (parameter.default is parameter.empty or role == "dropout"):
             given[name] = BUILD[role]
         elif parameter.default is parameter.empty and parameter.kind not in (
             parameter.VAR_KEYWORD,
@@ -111,7 +112,7 @@ def find_number(module: nn.Module, role: str) -> int | None:
     """A size that a module keeps as an attribute (or in its config), by what it means."""
     for holder in (module, getattr(module, "config", None)):
         for name, value in (vars(holder) if holder is not None else {}).items():
-            if role == "num_heads" and name in ("h", "H", "nh") and type(value) is int:
+            if _SHORT.get(name) == role and type(value) is int:
                 return value
             if role_of(name) == role and type(value) is int:
                 return value

@@ -1,7 +1,8 @@
 """Multi-head attention: modules with their weights, and functions that are given weights."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
-from eyeline.doctor._arrays import library_of, to_library
+from eyeline.doctor._arrays import library_of
 from eyeline.doctor._cases import Case, normal, random_mask
-from eyeline.doctor._convention import Convention, Hypothesis, pick
-from eyeline.doctor._layouts import MASK_AXES, MASK_FORMS, shape_mask
+from eyeline.doctor._convention import Convention, Hypothesis
+from eyeline.doctor._layouts import MASK_AXES, MASK_FORMS
 from eyeline.doctor._signature import Signature, cannot_map, read_signature
 from eyeline.doctor.options import Options
 from eyeline.doctor.recipe import Recipe
+from eyeline.doctor.topics.heads_call import SEQUENCES, WEIGHTS, HeadsCall, has_flag, native_rows
 from eyeline.doctor.topics.modules import BUILD, Twins, find_number
 from eyeline.doctor.topics.projections import Projections, find_projections
 
@@ -24,13 +26,6 @@ __all__ = ["conventions", "weights_of"]
 
 ADAPTER = "lambda candidate, x, mask: candidate(…)"
 STATES = {"mask", "causal", "scale", "num_heads", "weights", "arrays", "empty_rows", "layout"}
-SEQUENCES = {
-    "BLE": "[batch, length, width]",
-    "LBE": "[length, batch, width]",
-    "LE": "[length, width]",
-}
-WEIGHTS = ("w_query", "w_key", "w_value", "w_output")
-OURS = ("x", "memory", "mask")
 
 
 def conventions(
@@ -55,6 +50,22 @@ def conventions(
     if signature.strangers or not inputs or (twins is None and "w_query" not in signature):
         raise cannot_map(name, signature, recipe.signature, ADAPTER)
     library = options.arrays or ("torch" if twins else library_of(candidate))
+    how = partial(HeadsCall, asked, twins, options, library=library, supplied=supplied)
+    yield from _ways(how, readings, signature, options, recipe)
+    masks = {"mask", "padding"} & set(signature.parameters)
+    if masks and not masks & signature.required and options.mask is None:
+        bare = signature.without("mask", "padding")
+        for convention in _ways(how, readings, bare, options, recipe):
+            yield replace(convention, tier=1, masks_unused=True)
+
+
+def _ways(
+    how: Callable[..., "HeadsCall"],
+    readings: list[tuple[Projections, int]],
+    signature: Signature,
+    options: Options,
+    recipe: Recipe,
+) -> Iterator[Convention]:
     for group, sequence, (axes, form), joined in product(
         _by_widths(readings), SEQUENCES, _mask_ways(signature, options), (False, True)
     ):
@@ -74,8 +85,8 @@ def conventions(
             notes["mask"] = f"{MASK_FORMS[form]}, {MASK_AXES[axes]}"
         if joined:
             notes["mask"] += ", and causal already"
-        how = _How(asked, twins, options, signature, library, sequence, axes, form, supplied)
-        yield Convention(recipe, notes, ways, how.call, how.read, partial(_native, sequence))
+        one = how(signature=signature, sequence=sequence, axes=axes, form=form)
+        yield Convention(recipe, notes, ways, one.call, one.read, partial(native_rows, sequence))
 
 
 def weights_of(twins: Twins, options: Options) -> list[tuple[Projections, int]]:
@@ -155,7 +166,7 @@ def _hypotheses(
     form: str | None,
     joined: bool,
 ) -> Iterator[Hypothesis]:
-    flag = _has_flag(signature)
+    flag = has_flag(signature)
     corners: Sequence[str | None] = [None]
     if options.causal not in (None, False):
         corners = ["top-left"]
@@ -184,7 +195,7 @@ def _cases(
     corner: str | None,
     joined: bool,
 ) -> tuple[Case, ...]:
-    flag = _has_flag(signature)
+    flag = has_flag(signature)
     inside = corner is not None and not flag
     make = partial(_inputs, projections, num_heads, options)
     batch = 1 if sequence == "LE" else 2
@@ -205,17 +216,16 @@ def _cases(
         cases.append(Case("padding", {**made, "role": "padding"}))
     if flag:
         cases.append(Case("causal", make(batch, 5, 5, seed=40, is_causal=True)))
+        if form is not None:
+            mask = _mask(axes, batch, 5, 5, empty=False)
+            both = make(mask.shape[0], 5, 5, seed=52, is_causal=True, mask=mask)
+            cases.append(Case("causal and a mask", both, optional=True))
     if "memory" in signature and "memory" not in signature.required and not inside:
         cases.append(Case("another sequence", make(batch, 5, 7, seed=46, is_causal=False), True))
     large = make(batch, 5, kv_len, seed=43, is_causal=inside, deviation=40.0)
     long = make(batch, 150, 150, seed=49, is_causal=inside)
     cases += [Case("large scores", large), Case("150 tokens", long, optional=True)]
     return tuple(cases)
-
-
-def _has_flag(signature: Signature) -> bool:
-    """Whether causality is an argument; in torch's own module it is a hint about the mask."""
-    return "is_causal" in signature and "average_attn_weights" not in signature.names
 
 
 def _mask(axes: str, batch: int, q_len: int, kv_len: int, *, empty: bool) -> Tensor:
@@ -259,6 +269,7 @@ def _inputs(
         "role": None,
         "empty_rows": 2 if options.empty_rows is not None else 0,
         "padded": 2 if mask is not None and mask.shape[0] == 4 else 0,
+        "masked_by_pair": 2 if mask is not None and mask.shape[0] != 4 else 0,
         "is_causal": is_causal,
         "offset": 0,
         "scale": 1 / math.sqrt(head_dim) if options.scale is None else options.scale,
@@ -271,6 +282,7 @@ def _inputs(
         "cross": 2 if cross else 0,
         "head_dim": head_dim,
         "embed_dim": w["query"].shape[1],
+        "output_width": w["output"].shape[0] if "output" in w else 0,
     }
 
 
@@ -281,109 +293,3 @@ def _mask_ways(signature: Signature, options: Options) -> list[tuple[str, str | 
     if "padding" in signature:
         return [("BS", form) for form in (("ignore", "attend") if options.mask is None else forms)]
     return [("LS", None)]
-
-
-class _How:
-    """One way to call a module or function."""
-
-    def __init__(
-        self,
-        call: Callable[..., Any],
-        twins: Twins | None,
-        options: Options,
-        signature: Signature,
-        library: str,
-        sequence: str,
-        axes: str,
-        form: str | None,
-        supplied: set[str],
-    ) -> None:
-        self.candidate, self.twins, self.options = call, twins, options
-        self.signature, self.library = signature, library
-        self.sequence, self.axes, self.form, self.supplied = sequence, axes, form, supplied
-
-    def call(self, s: Mapping[str, Any]) -> Any:
-        """What the candidate returns."""
-        given = self._sides(s)
-        if "is_causal" in self.signature and _has_flag(self.signature):
-            if s["is_causal"] or "is_causal" in self.signature.required:
-                given["is_causal"] = s["is_causal"]
-        self._give_mask(s, given)
-        for role in self.supplied & set(self.signature.parameters):
-            if role in WEIGHTS:
-                given[role] = to_library(s[role], self.library)
-            elif role in self.signature.required:
-                given[role] = s[role]
-        places, named = self.signature.arguments(given)
-        return self._target(s)(*places, **named)
-
-    def read(self, returned: Any, s: Mapping[str, Any]) -> Tensor:
-        """The answer in it, [batch, queries, width]."""
-        output, _ = pick(returned, [self._axes(s)], _lengths(s))
-        if self.sequence == "LE":
-            return output[None]
-        return output.transpose(0, 1) if self.sequence == "LBE" else output
-
-    def _target(self, s: Mapping[str, Any]) -> Callable[..., Any]:
-        if self.twins is None:
-            return self.candidate
-        twin = self.twins.of(s["x"].dtype)
-        return twin if self.options.adapter is None else partial(self.options.adapter, twin)
-
-    def _sides(self, s: Mapping[str, Any]) -> dict[str, Any]:
-        turn = partial(_turn, sequence=self.sequence, library=self.library)
-        if "query" in self.signature:
-            sources = {"query": s["x"], "key": s["keys_from"], "value": s["values_from"]}
-            return {side: turn(source) for side, source in sources.items()}
-        given = {"x": turn(s["x"])}
-        if "memory" in self.signature and (s["cross"] or "memory" in self.signature.required):
-            given["memory"] = turn(s["keys_from"])
-        return given
-
-    def _give_mask(self, s: Mapping[str, Any], given: dict[str, Any]) -> None:
-        role = s["role"] or ("mask" if "mask" in self.signature else "padding")
-        mask = s["mask"]
-        if self.form is None:
-            return
-        if mask is None and role in self.signature.required:
-            mask = torch.ones(s["batch"], 1, s["q_len"], s["kv_len"], dtype=torch.bool)
-        if mask is None:
-            return
-        axes, form = self.axes, self.form
-        if role == "padding" and "mask" in self.signature:
-            axes, form = "BS", "ignore"
-        shaped = shape_mask(mask, form, axes, s["x"].dtype)
-        given[role] = to_library(shaped, self.library)
-
-    def _axes(self, s: Mapping[str, Any]) -> list[tuple[str, int]]:
-        last = s["w_value"].shape[0] if s["w_output"] is None else s["w_output"].shape[0]
-        if s["num_kv_heads"] != s["num_heads"] and s["w_output"] is None:
-            last = s["num_heads"] * s["head_dim"]
-        axes = {"B": ("batch", s["batch"]), "L": ("queries", s["q_len"]), "E": ("width", last)}
-        return [axes[letter] for letter in self.sequence]
-
-
-def _turn(x: Tensor, sequence: str, library: str) -> Any:
-    if sequence == "LBE":
-        x = x.transpose(0, 1).contiguous()
-    elif sequence == "LE":
-        x = x[0]
-    return x if x.requires_grad else to_library(x, library)
-
-
-def _lengths(s: Mapping[str, Any]) -> dict[str, int]:
-    return {
-        "batch items": s["batch"],
-        "queries": s["q_len"],
-        "keys": s["kv_len"],
-        "heads": s["num_heads"],
-        "numbers in a head": s["head_dim"],
-    }
-
-
-def _native(sequence: str, output: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    if sequence == "LBE":
-        return output.transpose(0, 1), ("queries", "batch", "width")
-    if sequence == "LE":
-        return output[0], ("queries", "width")
-    return output, ("batch", "queries", "width")

@@ -49,7 +49,10 @@ def _sinusoid_ways(signature: Signature, options: Options, twins: Twins | None) 
             for length, w in zip((7, 30), widths * 2, strict=False)
         ]
         hypotheses.append(Hypothesis(_notes(options, pairing), tuple(cases)))
-    return [Way({}, hypotheses)]
+    ways = [Way({}, hypotheses)]
+    if "x" in signature.required:
+        ways.append(Way({"takes": "positions"}, hypotheses, "positions"))
+    return ways
 
 
 def _buffer_width(twins: Twins) -> int | None:
@@ -63,7 +66,9 @@ def _sinusoid_offer(s: Mapping[str, Any], form: str) -> dict[str, Any]:
         "embed_dim": s["embed_dim"],
         "head_dim": s["embed_dim"],
         "positions": positions,
-        "x": torch.zeros(s["batch"], s["length"], s["embed_dim"], dtype=torch.float64),
+        "x": positions
+        if form == "positions"
+        else torch.zeros(s["batch"], s["length"], s["embed_dim"], dtype=torch.float64),
         "ids": positions,
     }
 

@@ -1,6 +1,6 @@
 """Where a module keeps W_Q, W_K, W_V and W_O: separate or packed, submodules or parameters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def _separate(parts: Mapping[str, Any]) -> Iterator[Projections]:
         return
     used = {side: parts[name] for side, name in sides.items()}
     as_torch = all(name.endswith("weight") for name in sides.values())
-    for found in _affine_ways(used, _output(parts), as_torch):
+    for found in _affine_ways(used, _output(parts, [*used.values()]), as_torch):
         biases = {side: parts.get(f"{stem}bias") for side, stem in _BIASES.items()}
         packed = parts.get("inprojbias")
         if packed is not None:  # torch.nn.MultiheadAttention with keys of another width
@@ -136,7 +136,7 @@ def _packed(module: nn.Module, parts: Mapping[str, Any], num_heads: int) -> Iter
             packed = (part.detach().double(), None if bias is None else bias.detach().double())
         else:
             packed = _affine(part)
-        output = _output(parts)
+        output = _output(parts, [part])
         last = {} if output is None else {"output": _affine(output)}
         rows = packed[0].shape[0]
         for how, places in _places(rows, packed[0].shape[1], num_heads):
@@ -190,8 +190,14 @@ def _lists(module: nn.Module) -> Iterator[Projections]:
             return
 
 
-def _output(parts: Mapping[str, Any]) -> Any:
-    return next((parts[name] for name in _OUTPUT if name in parts), None)
+def _output(parts: Mapping[str, Any], used: Sequence[Any] = ()) -> Any:
+    """W_O by its name, or the one linear layer that is nothing else."""
+    named = next((parts[name] for name in _OUTPUT if name in parts), None)
+    if named is not None or not used:
+        return named
+    others = [p for p in parts.values() if isinstance(p, nn.Linear)]
+    others = [p for p in others if all(p is not one for one in used)]
+    return others[0] if len(others) == 1 else None
 
 
 def _affine_ways(used: Mapping[str, Any], output: Any, as_torch: bool) -> Iterator[Projections]:

@@ -1,0 +1,116 @@
+"""Ways to read a candidate that ran, and which mistakes explain its answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eyeline.doctor._convention import Convention, Hypothesis
+from eyeline.doctor._invariants import looks_ahead
+from eyeline.doctor._search import Judge
+from eyeline.doctor.recipe import Mistake, Recipe, Variant
+
+__all__ = ["Reading", "distinct", "explain"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A convention under which the candidate ran, with one thing that it may be meant to do."""
+
+    convention: Convention
+    hypothesis: Hypothesis
+    judge: Judge
+
+    def right(self, precise: bool) -> bool:
+        """Whether the answers are right, to double precision or to single."""
+        return self.judge.right(self.convention.answers, precise)
+
+    @property
+    def called(self) -> dict[str, str]:
+        return {**self.convention.notes, **self.hypothesis.notes}
+
+
+def explain(readings: list[Reading]) -> dict[tuple[str, ...], tuple[Reading, Variant]]:
+    """What explains the answers: one mistake rather than two, the likeliest layout first.
+
+    Where the polarity of a mask is not known, explanations under both stand side by side.
+    """
+    layouts: dict[str, list[Reading]] = {}
+    for reading in readings:
+        layouts.setdefault(reading.convention.notes.get("layout", ""), []).append(reading)
+    likeliest = [_likeliest(group) for group in layouts.values()]
+    for pairs, precise in ((False, True), (False, False), (True, False)):
+        for group in likeliest:
+            found: dict[tuple[str, ...], tuple[Reading, Variant]] = {}
+            for reading in group:
+                answers = reading.convention.answers
+                among = _worth(reading) if pairs else (lambda variant: True)
+                for variant in reading.judge.explain(answers, precise, pairs=pairs, among=among):
+                    found.setdefault(variant.names, (reading, variant))
+            if found:
+                return found
+    return {}
+
+
+def _worth(reading: Reading) -> Callable[[Variant], bool]:
+    """Which pairs are worth trying where a function may be causal by itself, or not.
+
+    One that looks into the future is either not meant to be causal, or does the causal mask wrong;
+    one that does not is meant to be. "Not causal" and something else is that something alone.
+    """
+    if len(reading.convention.hypotheses) == 1 or "mask" not in reading.judge.cases[0].inputs:
+        return lambda variant: True
+    causal = bool(reading.judge.cases[0].inputs["is_causal"])
+    if not looks_ahead(reading.convention, reading.judge.cases[0]):
+        return lambda variant: causal
+    if not causal:
+        return lambda variant: True
+    return lambda variant: "causal" in variant.steps and "not causal" not in variant.names
+
+
+def _likeliest(group: list[Reading]) -> list[Reading]:
+    """Those with the first shape of mask that ran: whoever takes it takes the others too."""
+    first = _mask_shape(group[0])
+    kept: list[Reading] = []
+    for reading in group:
+        if _mask_shape(reading) == first and not any(_alike(reading, other) for other in kept):
+            kept.append(reading)
+    return kept
+
+
+def _mask_shape(reading: Reading) -> str:
+    return reading.convention.notes.get("mask", "").partition("[")[2]
+
+
+def _alike(one: Reading, other: Reading) -> bool:
+    """Whether the same was asked and answered: two forms of a mask may mean the same."""
+    if one.judge is not other.judge:
+        return False
+    pairs = zip(one.convention.answers, other.convention.answers, strict=True)
+    return all(
+        a.value is b.value is None
+        or (a.value is not None and b.value is not None and _same_numbers(a.value, b.value))
+        for a, b in pairs
+    )
+
+
+def _same_numbers(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.nan_to_num(7e77), other.nan_to_num(7e77))
+
+
+def distinct(
+    recipe: Recipe, explanations: Sequence[tuple[Mistake, ...]]
+) -> tuple[tuple[tuple[Mistake, ...], ...], dict[str, tuple[Mistake, ...]]]:
+    """Explanations that differ, and what is known to give the same numbers as their mistakes."""
+    by_name = {mistake.name: mistake for mistake in recipe.mistakes}
+    kept: dict[frozenset[str], tuple[Mistake, ...]] = {}
+    same: dict[str, tuple[Mistake, ...]] = {}
+    for together in explanations:
+        key = frozenset(min((m.name, *recipe.same_as(m.name))) for m in together)
+        if key not in kept:
+            kept[key] = together
+            for mistake in together:
+                if recipe.same_as(mistake.name):
+                    same[mistake.name] = tuple(by_name[n] for n in recipe.same_as(mistake.name))
+    return tuple(kept.values()), same

@@ -1,7 +1,7 @@
 """Is it right? And if not: which mistake is it? The expected values never leave this process."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -87,7 +87,8 @@ def judge(exercise: Exercise, source: str, path: str, box: Sandbox) -> Verdict:
     answers = reply.answer if isinstance(reply.answer, list) else []
     if len(answers) != len(probes):
         return Verdict("stopped", "The process did not answer what it was asked.", printed=printed)
-    return compare(exercise, probes, answers, printed)
+    ask = partial(_asked, box, exercise.function)
+    return compare(exercise, probes, answers, printed, ask)
 
 
 def probes_of(exercise: Exercise) -> list[Probe]:
@@ -110,7 +111,11 @@ def answers_of(
 
 
 def compare(
-    exercise: Exercise, probes: Sequence[Probe], answers: Sequence[Any], printed: str = ""
+    exercise: Exercise,
+    probes: Sequence[Probe],
+    answers: Sequence[Any],
+    printed: str = "",
+    ask: Callable[..., Any] | None = None,
 ) -> Verdict:
     """Compare answers with what the solution gives, and name the mistake.
 
@@ -119,6 +124,7 @@ def compare(
         probes: The calls.
         answers: What came back for each: data that is believed nothing.
         printed: What was printed meanwhile.
+        ask: Calls the learner's function once more, for a diagnosis.
     """
     expected = answers_of(exercise, None, probes)
     for probe, answer, right in zip(probes, map(_dict, answers), expected, strict=True):
@@ -136,12 +142,12 @@ def compare(
             answer.get("value"), right["value"], axes, tolerance=exercise.tolerance
         )
         if differs is not None:
-            return _wrong(exercise, probes, answers, differs, printed)
+            return _wrong(exercise, probes, answers, differs, printed, ask)
         if probe.grad:
             grads = answer.get("grads")
             differs = where_differs(grads, right["grads"], (), "gradient ", exercise.tolerance)
             if differs is not None:
-                return _wrong(exercise, probes, answers, differs, printed)
+                return _wrong(exercise, probes, answers, differs, printed, ask)
         if not same(list(answer.get("inputs") or ()), list(probe.args), exact=True):
             return Verdict(
                 "changed",
@@ -159,8 +165,9 @@ def _wrong(
     answers: Sequence[Any],
     differs: Difference,
     printed: str,
+    ask: Callable[..., Any] | None,
 ) -> Verdict:
-    found = diagnose(exercise, probes, answers, partial(answers_of, exercise))
+    found = diagnose(exercise, probes, answers, partial(answers_of, exercise), ask)
     if found is None:
         headline = f"Not yet: {differs.summary}."
         return Verdict("wrong", headline, None, differs.evidence, differs.question, printed)
@@ -208,6 +215,19 @@ def _copy(data: Any) -> Any:
     if isinstance(data, list | tuple):
         return type(data)(_copy(one) for one in data)
     return data
+
+
+def _asked(box: Sandbox, function: str, *args: Any, **kwargs: Any) -> Any:
+    """The learner's function as a function of ours: data go there, data come back.
+
+    Raises:
+        RuntimeError: It raised, or was stopped.
+    """
+    reply = box.call([Call(function, args, kwargs)])
+    answer = reply.answer[0] if isinstance(reply.answer, list) and reply.answer else None
+    if not isinstance(answer, dict) or "value" not in answer:
+        raise RuntimeError(f"{function} gave no value ({reply.stopped or answer})")
+    return answer["value"]
 
 
 def _shortcut(exercise: Exercise, source: str) -> Verdict | None:

@@ -87,6 +87,16 @@ exercise = Exercise(
             "Who shares attention out: the query or the key?",
         ),
         Mistake(
+            "attention with softmax over the heads",
+            lambda query, key, value: _scores(query, key).softmax(1) @ value,
+            "dim=1 is the second axis. Which one counts the keys?",
+        ),
+        Mistake(
+            "attention with softmax over the batch",
+            lambda query, key, value: _scores(query, key).softmax(0) @ value,
+            "dim=0 is the batch. Which axis counts the keys?",
+        ),
+        Mistake(
             "attention without softmax",
             lambda query, key, value: _scores(query, key) @ value,
             "Do the weights sum to 1?",

@@ -131,6 +131,13 @@ exercise = Exercise(
             "What must be added to a score so that its weight becomes 0?",
         ),
         Mistake(
+            "NaN everywhere: a mask of 0 and 1 multiplied with -inf",
+            lambda query, key, value: (
+                (_scores(query, key) + (~_lower(query)).double() * -math.inf).softmax(-1) @ value
+            ),
+            "What is 0 times infinity? masked_fill needs no product.",
+        ),
+        Mistake(
             "causal attention without scaling",
             lambda query, key, value: (
                 (query @ key.mT).masked_fill(~_lower(query), -math.inf).softmax(-1) @ value

@@ -5,7 +5,8 @@ from _hostile import FORGED
 
 from eyeline.learn.exercise import Exercise, Mistake, Probe
 from eyeline.learn.judging import compare, judge, probes_of
-from eyeline.learn.sandbox import Limits, Opaque, Sandbox
+from eyeline.learn.sandbox import Limits, Opaque, Reply, Sandbox
+from eyeline.learn.wording import explain_stop
 
 PATCHING = {
     "exit status 0",
@@ -27,12 +28,6 @@ DOUBLING = Exercise(
     axes=("row", "column"),
     without=("mul",),
 )
-
-
-@pytest.fixture(scope="module")
-def box():
-    with Sandbox(Limits(seconds=2)) as made:
-        yield made
 
 
 def verdict(source, box):
@@ -94,6 +89,7 @@ def test_a_sentence_for_each_way_to_go_wrong(source, box):
     assert (found.kind, words in found.headline) == (kind, True), found
 
 
+@pytest.mark.slow
 def test_what_never_ends_and_what_prints_too_much():
     with Sandbox(Limits(seconds=0.5)) as one:
         found = verdict("def double(x):\n    while True: pass", one)
@@ -101,6 +97,13 @@ def test_what_never_ends_and_what_prints_too_much():
     with Sandbox(Limits(printed=1000)) as one:
         found = verdict("print('x' * 2000)\ndef double(x): return 2 * x", one)
     assert found.kind == "stopped" and "printed more than" in found.headline
+
+
+def test_why_it_was_stopped_in_words():
+    limits = Limits()
+    for reason in ("time", "printed", "answer", "ended", "protocol"):
+        said, question = explain_stop(Reply(None, reason, "", 1, 1.0), limits)
+        assert said.endswith(".") and question.endswith(("?", "."))
 
 
 def test_what_was_printed_is_in_the_verdict(box):

@@ -1,4 +1,4 @@
-"""docs/practice.md and docs/drill.md hold what the sources say; EYELINE_PAGES=1 writes them anew."""
+"""docs/practice.md and drill.md hold what the sources say; EYELINE_PAGES=1 writes them anew."""
 
 import os
 from pathlib import Path

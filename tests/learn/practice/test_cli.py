@@ -39,12 +39,11 @@ def test_from_the_first_story_to_a_pass(practice, tmp_path):
 
 def test_a_mistake_is_named(practice, tmp_path):
     solve(tmp_path, "scale", "query.shape[-1]", "query.shape[1]")
-    code, out, _ = practice("run", "scale")
-    assert code == 1 and "Your output equals scores divided by √num_heads." in out
-    assert "Which axis holds the width of a head?" in out and "expected" in out
     code, out, _ = practice("run", "scale", "--json")
     data = json.loads(out)
     assert code == 1 and data["mistake"] == "scores divided by √num_heads" and not data["ok"]
+    assert data["question"] == "Which axis holds the width of a head?"
+    assert data["headline"] == "Your output equals scores divided by √num_heads."
 
 
 def test_hints_then_the_solution(practice, tmp_path):
@@ -91,6 +90,7 @@ def test_bad_input(practice, tmp_path, arguments, message):
     assert code == 2 and message in err and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_watch_checks_what_is_saved(tmp_path):
     folder = tmp_path / "mine"
     given = os.environ | {"EYELINE_PRACTICE": str(folder), "PYTHONUNBUFFERED": "1"}

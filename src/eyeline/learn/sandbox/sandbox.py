@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from eyeline._errors import EyelineError
 from eyeline.learn.sandbox.calls import Call
 from eyeline.learn.sandbox.limits import Limits
 from eyeline.learn.sandbox.protection import Protection, namespaces, protection
@@ -69,6 +70,9 @@ class Sandbox:
         hidden: Folders that shall look empty in there, where the system can do that.
         confined: False leaves out namespaces, to test the protection that other systems have.
 
+    Raises:
+        EyelineError: This system cannot do it.
+
     Example:
         >>> with Sandbox() as box:                                               # doctest: +SKIP
         ...     box.load("def double(x): return 2 * x", "double.py")
@@ -78,6 +82,8 @@ class Sandbox:
     def __init__(
         self, limits: Limits | None = None, hidden: Sequence[Path] = (), *, confined: bool = True
     ) -> None:
+        if os.name != "posix":
+            raise EyelineError("a learner's process needs Linux or macOS (on Windows: WSL)")
         self.limits = Limits() if limits is None else limits
         self._hidden = [str(one) for one in hidden]
         self._scratch = tempfile.mkdtemp(prefix="eyeline-practice-")

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -97,7 +99,10 @@ def test_watch_checks_what_is_saved(tmp_path):
     given |= {"EYELINE_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "eyeline", "practice", "watch"]
     pipe = subprocess.PIPE
-    watch = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=given)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where we run unheard
+    watch = subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=given, preexec_fn=heard
+    )
     try:
         while "Watching" not in watch.stdout.readline():
             assert watch.poll() is None
@@ -111,7 +116,12 @@ def test_watch_checks_what_is_saved(tmp_path):
             seconds.append(time.monotonic() - began)
         assert max(seconds) < 1 if (os.cpu_count() or 1) > 2 else max(seconds) < 3
     finally:
-        watch.send_signal(2)
-        assert watch.wait(10) == 130
-        watch.stdout.close()
-        watch.stderr.close()
+        watch.send_signal(signal.SIGINT)
+        try:
+            ended = watch.wait(10)
+        finally:
+            watch.kill()
+            watch.wait()
+            watch.stdout.close()
+            watch.stderr.close()
+    assert ended == 130

@@ -122,3 +122,16 @@ def test_answers_that_are_none_of_the_protocol():
     for answer in (None, 3, "PASS", [], {}, {"value": Opaque("x")}, {"error": 3}, {"error": {}}):
         assert not compare(DOUBLING, probes, [answer] * len(probes)).ok
     assert not compare(DOUBLING, probes, [{"value": 2 * p.args[0]} for p in probes]).ok
+
+
+def test_several_functions_are_judged_one_after_the_other(box):
+    from eyeline.learn.master import find
+
+    master = find("pooling_and_loss")
+    todo = 'raise NotImplementedError("your code goes here")'
+    stub = master.stub()
+    first = judge(master.exercise, stub.replace(todo, "return x.mean(1)", 1), "p.py", box)
+    assert first.mistake == "a mean over the padding too"
+    pooled = "return torch.stack([y[:n].mean(0) for y, n in zip(x, lengths)])"
+    second = judge(master.exercise, stub.replace(todo, pooled, 1), "p.py", box)
+    assert second.headline == "next_token_loss: not written yet."

@@ -135,11 +135,12 @@ def compare(
                 question="Was it renamed? `eyeline practice reset` brings the file back as it was.",
                 printed=printed,
             )
+        several = f"{probe.function or exercise.function}: " if exercise.others else ""
         if "error" in answer:
-            return _error(answer["error"], printed, _shapes(probe))
+            return _error(answer["error"], printed, _shapes(probe), several)
         axes = exercise.axes if probe.function is None else ()
         differs = where_differs(
-            answer.get("value"), right["value"], axes, tolerance=exercise.tolerance
+            answer.get("value"), right["value"], axes, several, exercise.tolerance
         )
         if differs is not None:
             return _wrong(exercise, probes, answers, differs, printed, ask)
@@ -253,11 +254,12 @@ def _stopped(reply: Reply, box: Sandbox) -> Verdict | None:
     return Verdict("stopped", headline, question=question, printed=reply.printed[:2000])
 
 
-def _error(error: Any, printed: str, shapes: tuple[str, ...] = ()) -> Verdict:
+def _error(error: Any, printed: str, shapes: tuple[str, ...] = (), function: str = "") -> Verdict:
     told = _dict(error)
     if told.get("type") == "NotImplementedError":
         question = "Replace the line with raise NotImplementedError by your code."
-        return Verdict("unsolved", "Not written yet.", question=question, printed=printed)
+        headline = f"{function}not written yet." if function else "Not written yet."
+        return Verdict("unsolved", headline, question=question, printed=printed)
     headline, evidence, question = explain_error(told)
     return Verdict("error", headline, None, (*evidence, *shapes), question, printed)
 

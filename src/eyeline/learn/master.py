@@ -77,9 +77,8 @@ class Master:
             f"`{self.label}.py`*",
             textwrap.dedent(exercise.story).strip(),
             f"```python\n{self._section_stub().strip()}\n```",
-            "Mistakes that are recognised: "
-            + "; ".join(mistake.name for mistake in exercise.mistakes)
-            + ".",
+            "Mistakes that are recognised:\n\n"
+            + "\n".join(f"- {mistake.name}" for mistake in exercise.mistakes),
         ]
         return "\n\n".join(parts) + "\n"
 

@@ -135,3 +135,27 @@ def test_several_functions_are_judged_one_after_the_other(box):
     pooled = "return torch.stack([y[:n].mean(0) for y, n in zip(x, lengths)])"
     second = judge(master.exercise, stub.replace(todo, pooled, 1), "p.py", box)
     assert second.headline == "next_token_loss: not written yet."
+
+
+def test_a_diagnosis_may_ask_the_function_more(box, monkeypatch):
+    """The doctor brings inputs of its own."""
+    import inspect
+
+    import torch
+
+    from eyeline.learn import judging
+    from eyeline.learn.master import find
+
+    asked = []
+    monkeypatch.setattr(judging, "diagnose", lambda *given: asked.append(given[-1]))
+    master = find("08_attention")
+    wrong = master.solution().replace("/ math.sqrt(query.shape[-1])", "")
+    assert judge(master.exercise, wrong, "a.py", box).kind == "wrong"
+    (ask,) = asked
+    assert list(inspect.signature(ask).parameters) == ["query", "key", "value"]
+    query, key, value = torch.ones(1, 1, 2, 4), torch.ones(1, 1, 3, 4), torch.randn(1, 1, 3, 5)
+    assert torch.allclose(
+        ask(query, key, value=value), value.mean(-2, keepdim=True).expand(-1, -1, 2, -1)
+    )
+    with pytest.raises(RuntimeError, match="attention gave no value"):
+        ask(query, key, "text")

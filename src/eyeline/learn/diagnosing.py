@@ -1,9 +1,9 @@
 """Which mistake is it? The one place that knows how mistakes are recognised.
 
 An exercise brings wrong solutions with names; an output that equals one of theirs on every probe
-has that mistake. Where `exercise.is_attention`, the doctor's catalogue is to be asked next: `ask`
-is the candidate for `eyeline.check`, its diagnosis becomes a `Named`, and nothing else has to
-change.
+has that mistake. Where an exercise says how to `examine` it, the doctor's catalogue is to be
+asked next: `ask` is the candidate for `eyeline.check`, its diagnosis becomes a `Named`, and nothing
+else has to change.
 """
 
 from collections.abc import Callable, Sequence

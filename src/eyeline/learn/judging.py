@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Literal
 
 import torch
@@ -87,7 +87,7 @@ def judge(exercise: Exercise, source: str, path: str, box: Sandbox) -> Verdict:
     answers = reply.answer if isinstance(reply.answer, list) else []
     if len(answers) != len(probes):
         return Verdict("stopped", "The process did not answer what it was asked.", printed=printed)
-    ask = partial(_asked, box, exercise.function)
+    ask = _asking(exercise, box)
     return compare(exercise, probes, answers, printed, ask)
 
 
@@ -218,17 +218,18 @@ def _copy(data: Any) -> Any:
     return data
 
 
-def _asked(box: Sandbox, function: str, *args: Any, **kwargs: Any) -> Any:
-    """The learner's function as a function of ours: data go there, data come back.
+def _asking(exercise: Exercise, box: Sandbox) -> Callable[..., Any]:
+    """The learner's function as one of ours: it has its signature; data go there and come back."""
 
-    Raises:
-        RuntimeError: It raised, or was stopped.
-    """
-    reply = box.call([Call(function, args, kwargs)])
-    answer = reply.answer[0] if isinstance(reply.answer, list) and reply.answer else None
-    if not isinstance(answer, dict) or "value" not in answer:
-        raise RuntimeError(f"{function} gave no value ({reply.stopped or answer})")
-    return answer["value"]
+    @wraps(exercise.solution)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        reply = box.call([Call(exercise.function, args, kwargs)])
+        answer = reply.answer[0] if isinstance(reply.answer, list) and reply.answer else None
+        if not isinstance(answer, dict) or "value" not in answer:
+            raise RuntimeError(f"{exercise.function} gave no value ({reply.stopped or answer})")
+        return answer["value"]
+
+    return ask
 
 
 def _shortcut(exercise: Exercise, source: str) -> Verdict | None:

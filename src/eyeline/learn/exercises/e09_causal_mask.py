@@ -83,7 +83,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    is_attention=True,
+    examine={"causal": True},
     mistakes=(
         Mistake(
             "attention without a mask",

@@ -82,7 +82,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    is_attention=True,
+    examine={"empty_rows": "zero"},
     mistakes=(
         Mistake(
             "attention that gives NaN where a row sees nothing",

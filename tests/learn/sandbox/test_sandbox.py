@@ -167,3 +167,9 @@ def test_nothing_is_left_of_a_sandbox():
     box.close()
     if before:
         assert len(list(descriptors.iterdir())) <= before
+
+
+def test_after_its_end_it_answers_that_it_ended():
+    with Sandbox(QUICK) as box:
+        assert box.load("import os; os._exit(3)", "x.py").exit_code == 3
+        assert box.load("", "x.py").stopped == box.call([]).stopped == "ended"

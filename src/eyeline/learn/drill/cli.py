@@ -1,6 +1,7 @@
 """`eyeline drill`: predict, run, compare; list, show, code."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -229,6 +230,7 @@ def _tell(progress: "DrillProgress", outcome: "Outcome", as_json: bool) -> None:
 def _interview(
     progress: "DrillProgress", count: int, minutes: float | None, seed: int | None, as_json: bool
 ) -> None:
+    from eyeline._errors import EyelineError
     from eyeline.learn.drill.grading import grade
     from eyeline.learn.drill.mock import Answer, Report, choose
     from eyeline.learn.drill.showing import render_report
@@ -236,6 +238,8 @@ def _interview(
 
     chosen = choose(count, seed)
     limit = 60 * (count if minutes is None else minutes)
+    if not math.isfinite(limit):
+        raise EyelineError(f"--minutes {minutes}: give a number of minutes")
     if not as_json:
         typer.echo(f"{count} questions, {limit / 60:g} minutes. ? passes, q ends. Go.\n")
     began, answers = time.monotonic(), []

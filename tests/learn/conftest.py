@@ -17,6 +17,15 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session")
+def box():
+    """One process for all tests whose code does no lasting harm to it."""
+    from eyeline.learn.sandbox import Limits, Sandbox
+
+    with Sandbox(Limits(seconds=10)) as made:
+        yield made
+
+
 @pytest.fixture
 def eyeline(monkeypatch, capsys, tmp_path):
     """`eyeline("drill", …)`: the command line in this process; `(code, out, err)`."""

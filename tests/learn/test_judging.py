@@ -5,7 +5,8 @@ from _hostile import FORGED
 
 from eyeline.learn.exercise import Exercise, Mistake, Probe
 from eyeline.learn.judging import compare, judge, probes_of
-from eyeline.learn.sandbox import Limits, Opaque, Sandbox
+from eyeline.learn.sandbox import Limits, Opaque, Reply, Sandbox
+from eyeline.learn.wording import explain_stop
 
 PATCHING = {
     "exit status 0",
@@ -27,12 +28,6 @@ DOUBLING = Exercise(
     axes=("row", "column"),
     without=("mul",),
 )
-
-
-@pytest.fixture(scope="module")
-def box():
-    with Sandbox(Limits(seconds=2)) as made:
-        yield made
 
 
 def verdict(source, box):
@@ -94,6 +89,7 @@ def test_a_sentence_for_each_way_to_go_wrong(source, box):
     assert (found.kind, words in found.headline) == (kind, True), found
 
 
+@pytest.mark.slow
 def test_what_never_ends_and_what_prints_too_much():
     with Sandbox(Limits(seconds=0.5)) as one:
         found = verdict("def double(x):\n    while True: pass", one)
@@ -101,6 +97,13 @@ def test_what_never_ends_and_what_prints_too_much():
     with Sandbox(Limits(printed=1000)) as one:
         found = verdict("print('x' * 2000)\ndef double(x): return 2 * x", one)
     assert found.kind == "stopped" and "printed more than" in found.headline
+
+
+def test_why_it_was_stopped_in_words():
+    limits = Limits()
+    for reason in ("time", "printed", "answer", "ended", "protocol"):
+        said, question = explain_stop(Reply(None, reason, "", 1, 1.0), limits)
+        assert said.endswith(".") and question.endswith(("?", "."))
 
 
 def test_what_was_printed_is_in_the_verdict(box):
@@ -119,3 +122,40 @@ def test_answers_that_are_none_of_the_protocol():
     for answer in (None, 3, "PASS", [], {}, {"value": Opaque("x")}, {"error": 3}, {"error": {}}):
         assert not compare(DOUBLING, probes, [answer] * len(probes)).ok
     assert not compare(DOUBLING, probes, [{"value": 2 * p.args[0]} for p in probes]).ok
+
+
+def test_several_functions_are_judged_one_after_the_other(box):
+    from eyeline.learn.master import find
+
+    master = find("pooling_and_loss")
+    todo = 'raise NotImplementedError("your code goes here")'
+    stub = master.stub()
+    first = judge(master.exercise, stub.replace(todo, "return x.mean(1)", 1), "p.py", box)
+    assert first.mistake == "a mean over the padding too"
+    pooled = "return torch.stack([y[:n].mean(0) for y, n in zip(x, lengths)])"
+    second = judge(master.exercise, stub.replace(todo, pooled, 1), "p.py", box)
+    assert second.headline == "next_token_loss: not written yet."
+
+
+def test_a_diagnosis_may_ask_the_function_more(box, monkeypatch):
+    """The doctor brings inputs of its own."""
+    import inspect
+
+    import torch
+
+    from eyeline.learn import judging
+    from eyeline.learn.master import find
+
+    asked = []
+    monkeypatch.setattr(judging, "diagnose", lambda *given: asked.append(given[-1]))
+    master = find("08_attention")
+    wrong = master.solution().replace("/ math.sqrt(query.shape[-1])", "")
+    assert judge(master.exercise, wrong, "a.py", box).kind == "wrong"
+    (ask,) = asked
+    assert list(inspect.signature(ask).parameters) == ["query", "key", "value"]
+    query, key, value = torch.ones(1, 1, 2, 4), torch.ones(1, 1, 3, 4), torch.randn(1, 1, 3, 5)
+    assert torch.allclose(
+        ask(query, key, value=value), value.mean(-2, keepdim=True).expand(-1, -1, 2, -1)
+    )
+    with pytest.raises(RuntimeError, match="attention gave no value"):
+        ask(query, key, "text")

@@ -89,7 +89,9 @@ def where_differs(
         return _shapes(got, expected, axes, label)
     if got.is_floating_point() != expected.is_floating_point():
         kind = "numbers" if expected.is_floating_point() else str(expected.dtype).split(".")[-1]
-        return Difference(f"{label}the result is {got.dtype}, expected {kind}", ())
+        found = str(got.dtype).removeprefix("torch.")
+        question = "A comparison gives bool; so does dtype=torch.bool." if kind == "bool" else None
+        return Difference(f"{label}the result is {found}, expected {kind}", (), question)
     return _values(got, expected, axes, label, tolerance)
 
 
@@ -108,7 +110,9 @@ def _several(got: Any, expected: Any, label: str, tolerance: float) -> Differenc
             f"{label}the result is {_shown(got)}, expected {len(expected)} tensors", ()
         )
     for index, (mine, right) in enumerate(zip(got, expected, strict=True)):
-        if (found := where_differs(mine, right, (), f"{label}{index}: ", tolerance)) is not None:
+        if (
+            found := where_differs(mine, right, (), f"{label}result {index}: ", tolerance)
+        ) is not None:
             return found
     return None
 
@@ -128,7 +132,9 @@ def _no_tensor(got: Any, label: str) -> Difference:
     if got is None:
         question = "Does every way through the function end in `return`?"
         return Difference(f"{label}the function returns None", (), question)
-    return Difference(f"{label}the function returns {_shown(got)}, expected a tensor", ())
+    many = isinstance(got, list | tuple)
+    question = "torch.stack and torch.tensor make one tensor of many." if many else None
+    return Difference(f"{label}the function returns {_shown(got)}, expected a tensor", (), question)
 
 
 def _shapes(got: Tensor, expected: Tensor, axes: tuple[str, ...], label: str) -> Difference:

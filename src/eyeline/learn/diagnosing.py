@@ -1,8 +1,9 @@
 """Which mistake is it? The one place that knows how mistakes are recognised.
 
 An exercise brings wrong solutions with names; an output that equals one of theirs on every probe
-has that mistake. Where the exercise is an attention, the doctor's catalogue is to be asked next:
-its answer becomes a `Named` here, and nothing else has to change.
+has that mistake. Where an exercise says how to `examine` it, the doctor's catalogue is to be
+asked next: `ask` is the candidate for `eyeline.check`, its diagnosis becomes a `Named`, and nothing
+else has to change.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ def diagnose(
     probes: Sequence[Probe],
     answers: Sequence[Any],
     answers_of: Callable[[Mistake, Sequence[Probe]], list[dict[str, Any]]],
+    ask: Callable[..., Any] | None = None,
 ) -> Named | None:
     """The mistake whose output the answers are, on every probe; None if none is.
 
@@ -41,10 +43,14 @@ def diagnose(
         probes: The calls.
         answers: What came back for each.
         answers_of: What a mistake answers.
+        ask: The learner's own function, as something that can be called with other inputs (it runs
+            in their process); None where there are answers only. For the doctor, see above.
     """
     for mistake in exercise.mistakes:
-        made = answers_of(mistake, probes)
-        pairs = zip(answers, made, probes, strict=True)
+        # the other functions of the file may not be written yet
+        own = [n for n, probe in enumerate(probes) if probe.function == mistake.function]
+        made = answers_of(mistake, [probes[n] for n in own])
+        pairs = zip([answers[n] for n in own], made, [probes[n] for n in own], strict=True)
         if all(_matches(one, other, probe, exercise.tolerance) for one, other, probe in pairs):
             return Named(mistake.name, mistake.question)
     return None

@@ -1,6 +1,6 @@
 """What an exercise is: a page, a file to be completed, probes, and mistakes with names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +83,8 @@ class Exercise:
         mistakes: Wrong solutions that are recognised.
         axes: Names of the output's axes.
         without: Names that the solution must do without, for they are what is being written.
-        is_attention: The function is an attention (query, key, value, mask) that the doctor can
-            examine.
+        examine: Where the function is an attention that the doctor can examine: the options of
+            `eyeline.check(function, "attention", …)`; else None.
         others: Further functions of the file that are to be written.
         tolerance: How far a number may be off, absolutely, and ten times that relatively.
     """
@@ -100,7 +100,7 @@ class Exercise:
     mistakes: Sequence[Mistake]
     axes: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
-    is_attention: bool = False
+    examine: Mapping[str, Any] | None = None
     others: dict[str, Callable[..., Any]] = field(default_factory=dict)
     tolerance: float = 1e-6
 

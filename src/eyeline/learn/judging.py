@@ -1,9 +1,9 @@
 """Is it right? And if not: which mistake is it? The expected values never leave this process."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Literal
 
 import torch
@@ -87,7 +87,8 @@ def judge(exercise: Exercise, source: str, path: str, box: Sandbox) -> Verdict:
     answers = reply.answer if isinstance(reply.answer, list) else []
     if len(answers) != len(probes):
         return Verdict("stopped", "The process did not answer what it was asked.", printed=printed)
-    return compare(exercise, probes, answers, printed)
+    ask = _asking(exercise, box)
+    return compare(exercise, probes, answers, printed, ask)
 
 
 def probes_of(exercise: Exercise) -> list[Probe]:
@@ -110,7 +111,11 @@ def answers_of(
 
 
 def compare(
-    exercise: Exercise, probes: Sequence[Probe], answers: Sequence[Any], printed: str = ""
+    exercise: Exercise,
+    probes: Sequence[Probe],
+    answers: Sequence[Any],
+    printed: str = "",
+    ask: Callable[..., Any] | None = None,
 ) -> Verdict:
     """Compare answers with what the solution gives, and name the mistake.
 
@@ -119,6 +124,7 @@ def compare(
         probes: The calls.
         answers: What came back for each: data that is believed nothing.
         printed: What was printed meanwhile.
+        ask: Calls the learner's function once more, for a diagnosis.
     """
     expected = answers_of(exercise, None, probes)
     for probe, answer, right in zip(probes, map(_dict, answers), expected, strict=True):
@@ -129,19 +135,20 @@ def compare(
                 question="Was it renamed? `eyeline practice reset` brings the file back as it was.",
                 printed=printed,
             )
+        several = f"{probe.function or exercise.function}: " if exercise.others else ""
         if "error" in answer:
-            return _error(answer["error"], printed, _shapes(probe))
+            return _error(answer["error"], printed, _shapes(probe), several)
         axes = exercise.axes if probe.function is None else ()
         differs = where_differs(
-            answer.get("value"), right["value"], axes, tolerance=exercise.tolerance
+            answer.get("value"), right["value"], axes, several, exercise.tolerance
         )
         if differs is not None:
-            return _wrong(exercise, probes, answers, differs, printed)
+            return _wrong(exercise, probes, answers, differs, printed, ask)
         if probe.grad:
             grads = answer.get("grads")
             differs = where_differs(grads, right["grads"], (), "gradient ", exercise.tolerance)
             if differs is not None:
-                return _wrong(exercise, probes, answers, differs, printed)
+                return _wrong(exercise, probes, answers, differs, printed, ask)
         if not same(list(answer.get("inputs") or ()), list(probe.args), exact=True):
             return Verdict(
                 "changed",
@@ -159,8 +166,9 @@ def _wrong(
     answers: Sequence[Any],
     differs: Difference,
     printed: str,
+    ask: Callable[..., Any] | None,
 ) -> Verdict:
-    found = diagnose(exercise, probes, answers, partial(answers_of, exercise))
+    found = diagnose(exercise, probes, answers, partial(answers_of, exercise), ask)
     if found is None:
         headline = f"Not yet: {differs.summary}."
         return Verdict("wrong", headline, None, differs.evidence, differs.question, printed)
@@ -210,6 +218,20 @@ def _copy(data: Any) -> Any:
     return data
 
 
+def _asking(exercise: Exercise, box: Sandbox) -> Callable[..., Any]:
+    """The learner's function as one of ours: it has its signature; data go there and come back."""
+
+    @wraps(exercise.solution)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        reply = box.call([Call(exercise.function, args, kwargs)])
+        answer = reply.answer[0] if isinstance(reply.answer, list) and reply.answer else None
+        if not isinstance(answer, dict) or "value" not in answer:
+            raise RuntimeError(f"{exercise.function} gave no value ({reply.stopped or answer})")
+        return answer["value"]
+
+    return ask
+
+
 def _shortcut(exercise: Exercise, source: str) -> Verdict | None:
     try:
         tree = ast.parse(source)
@@ -233,11 +255,12 @@ def _stopped(reply: Reply, box: Sandbox) -> Verdict | None:
     return Verdict("stopped", headline, question=question, printed=reply.printed[:2000])
 
 
-def _error(error: Any, printed: str, shapes: tuple[str, ...] = ()) -> Verdict:
+def _error(error: Any, printed: str, shapes: tuple[str, ...] = (), function: str = "") -> Verdict:
     told = _dict(error)
     if told.get("type") == "NotImplementedError":
         question = "Replace the line with raise NotImplementedError by your code."
-        return Verdict("unsolved", "Not written yet.", question=question, printed=printed)
+        headline = f"{function}not written yet." if function else "Not written yet."
+        return Verdict("unsolved", headline, question=question, printed=printed)
     headline, evidence, question = explain_error(told)
     return Verdict("error", headline, None, (*evidence, *shapes), question, printed)
 

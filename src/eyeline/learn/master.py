@@ -6,9 +6,12 @@ import textwrap
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eyeline._errors import EyelineError
-from eyeline.learn.exercise import Exercise
+
+if TYPE_CHECKING:  # it brings torch, which a learner's process imports at the same time as we do
+    from eyeline.learn.exercise import Exercise
 
 __all__ = ["FOLDER", "Master", "find", "masters"]
 
@@ -40,7 +43,7 @@ class Master:
         return f"{self.number:02d}_{self.name}"
 
     @property
-    def exercise(self) -> Exercise:
+    def exercise(self) -> "Exercise":
         """The exercise itself; this imports torch."""
         module = importlib.import_module(f"eyeline.learn.exercises.{self.path.stem}")
         return module.exercise
@@ -74,9 +77,8 @@ class Master:
             f"`{self.label}.py`*",
             textwrap.dedent(exercise.story).strip(),
             f"```python\n{self._section_stub().strip()}\n```",
-            "Mistakes that are recognised: "
-            + "; ".join(mistake.name for mistake in exercise.mistakes)
-            + ".",
+            "Mistakes that are recognised:\n\n"
+            + "\n".join(f"- {mistake.name}" for mistake in exercise.mistakes),
         ]
         return "\n\n".join(parts) + "\n"
 

@@ -8,6 +8,28 @@ __all__ = ["explain_error", "explain_stop"]
 
 _LONG = 300
 
+_QUESTIONS = (
+    (
+        ("mat1 and mat2 shapes", "size of tensor a", "expected size for first two dimensions"),
+        "Which two axes must have the same size there? print(x.shape) shows what they are.",
+    ),
+    (
+        ("view size is not compatible",),
+        "view needs numbers that lie in order: transpose breaks that. What mends it?",
+    ),
+    (("same dtype", "expected scalar type"), "Make new tensors with dtype=x.dtype."),
+    (
+        ("invalid for input of size",),
+        "The sizes you ask for do not multiply to as many numbers as there are.",
+    ),
+    (("shape of the mask",), "x[mask] = … needs a mask of x's own shape. What broadcasts?"),
+    (("got float",), "Did a / make a float? // keeps whole numbers whole."),
+    (('arguments: "dim"',), "Along which axis? The keys are the last one."),
+    (("only one element tensors", "only tensors with one element"), "float(x) takes one number."),
+    (("1d tensors expected",), "torch.dot takes two vectors. What takes all pairs at once?"),
+)
+"""Words of torch's messages, in small letters, and what to think about when they appear."""
+
 
 def explain_stop(reply: Reply, limits: Limits) -> tuple[str, str]:
     """A sentence on why the process was ended, and a question."""
@@ -65,20 +87,13 @@ def explain_error(told: dict[str, Any]) -> tuple[str, tuple[str, ...], str | Non
             evidence,
             "An exercise needs no files, no network and no other programs.",
         )
-    return f"Your code raised {kind}{where}: {message}", evidence, _question(kind, lower)
+    question = _question(kind, lower)
+    if kind == "TypeError" and not number and "argument" in lower:  # at the call, not inside
+        question = "Keep the arguments of the function as they were in the file."
+    return f"Your code raised {kind}{where}: {message}", evidence, question
 
 
 def _question(kind: str, message: str) -> str | None:
-    if "mat1 and mat2 shapes" in message or "size of tensor a" in message:
-        return "Which two axes must have the same size there? print(x.shape) shows what they are."
-    if "view size is not compatible" in message:
-        return "view needs numbers that lie in order: transpose breaks that. What mends it?"
-    if ("expected" in message and "dtype" in message) or "same dtype" in message:
-        return "The inputs are float64: make new tensors with dtype=x.dtype."
-    if "invalid for input of size" in message:
-        return "The sizes you ask for do not multiply to as many numbers as there are."
     if kind == "NameError":
         return "Is something missing from the imports at the top, or misspelt?"
-    if kind == "TypeError" and "positional argument" in message:
-        return "Keep the arguments of the function as they were in the file."
-    return None
+    return next((ask for words, ask in _QUESTIONS if any(word in message for word in words)), None)

@@ -89,6 +89,7 @@ def test_time_runs_out(drill, monkeypatch):
         (["--mock", 0], "an interview has 1 to 76"),
         (["--mock", 500], "an interview has 1 to 76"),
         (["--mock", 3, "-a", "a"], "leave out"),
+        (["--mock", 3, "--minutes", "inf"], "give a number of minutes"),
         (["--topic", "cooking"], "there is no topic"),
         (["code", 22], "has no computation"),
         (["show", 77], "there is no question 77"),

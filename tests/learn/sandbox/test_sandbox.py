@@ -13,7 +13,7 @@ from eyeline.learn.sandbox.protection import namespaces
 from eyeline.learn.sandbox.sandbox import _children
 
 QUICK = Limits(seconds=1.0)
-DEFAULT = ("signals caught", "fork bomb", "os._exit", "gigabytes of output", "delete the progress")
+DEFAULT = ("signals caught", "fork bomb", "gigabytes of output", "delete the progress")
 
 confined = pytest.mark.skipif(namespaces() is None, reason="this system grants no namespaces")
 
@@ -80,12 +80,6 @@ def test_there_are_enough_hostile_programs():
     assert len(HOSTILE) >= 25
 
 
-@pytest.fixture(scope="module")
-def box():
-    with Sandbox(Limits(seconds=5)) as made:
-        yield made
-
-
 def test_data_goes_there_and_back(box):
     source = (
         "import numpy\n"
@@ -146,31 +140,36 @@ def test_eyeline_is_not_there(box):
 
 
 @confined
-def test_hidden_folders_look_empty(tmp_path):
+def test_hidden_folders_look_empty_and_the_environment_stays_outside(tmp_path, monkeypatch):
     (tmp_path / "solution.py").write_text("secret")
-    with Sandbox(QUICK, hidden=[tmp_path]) as one:
-        reply = one.load(f"import os; print(os.listdir({str(tmp_path)!r}))", "h.py")
-    assert reply.printed == "[]\n"
-
-
-def test_the_environment_stays_outside(monkeypatch):
     monkeypatch.setenv("MY_SECRET", "x")
-    with Sandbox(QUICK) as one:
-        reply = one.load("import os; print('MY_SECRET' in os.environ)", "e.py")
-    assert reply.printed == "False\n"
+    with Sandbox(QUICK, hidden=[tmp_path]) as one:
+        assert set(one.start().layers) >= {"limits", "namespaces", "read-only"}
+        source = f"import os; print(os.listdir({str(tmp_path)!r}), 'MY_SECRET' in os.environ)"
+        assert one.load(source, "h.py").printed == "[] False\n"
 
 
 def test_without_namespaces_time_and_memory_still_end_it(progress):
-    for name in ("infinite loop", "huge tensor"):
-        survive(name, progress, confined=False)
+    survive("infinite loop", progress, confined=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["huge tensor", "os._exit", "delete the progress", "fork bomb"])
+def test_every_protection_without_namespaces(name, progress):
+    survive(name, progress, confined=False)
 
 
 def test_nothing_is_left_of_a_sandbox():
     descriptors = Path("/proc/self/fd")
     before = len(list(descriptors.iterdir())) if descriptors.exists() else 0
-    for _ in range(2):
-        box = Sandbox(QUICK)
-        box.close()
-        box.close()
+    box = Sandbox(QUICK)
+    box.close()
+    box.close()
     if before:
         assert len(list(descriptors.iterdir())) <= before
+
+
+def test_after_its_end_it_answers_that_it_ended():
+    with Sandbox(QUICK) as box:
+        assert box.load("import os; os._exit(3)", "x.py").exit_code == 3
+        assert box.load("", "x.py").stopped == box.call([]).stopped == "ended"

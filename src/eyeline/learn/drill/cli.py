@@ -1,6 +1,7 @@
 """`eyeline drill`: predict, run, compare; list, show, code."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -78,11 +79,11 @@ def list_(as_json: JsonOption = False) -> None:
     from eyeline.learn.drill.progress import DrillProgress
     from eyeline.learn.drill.questions import TOPICS, questions
     from eyeline.learn.drill.showing import render_list
-    from eyeline.view import terminal
+    from eyeline.learn.printing import show as print_out
 
     answered = DrillProgress().answered()
     if not as_json:
-        return terminal.show(render_list(answered))
+        return print_out(render_list(answered))
     for topic in TOPICS:
         for one in questions(topic):
             state = answered.get(one.number)
@@ -99,12 +100,12 @@ def show(number: NumberArgument, as_json: JsonOption = False) -> None:
     from eyeline.learn.drill.progress import DrillProgress
     from eyeline.learn.drill.questions import find_question
     from eyeline.learn.drill.showing import render_question
-    from eyeline.view import terminal
+    from eyeline.learn.printing import show as print_out
 
     question = find_question(number)
     asked = DrillProgress().asked(number)
     if not as_json:
-        return terminal.show(render_question(question, asked))
+        return print_out(render_question(question, asked))
     options = zip("abcdefgh", in_order(question, asked), strict=False)
     data = {
         "number": number,
@@ -164,10 +165,10 @@ def _put(
     from eyeline._errors import EyelineError
     from eyeline.learn.drill.grading import GAVE_UP, read_answer
     from eyeline.learn.drill.showing import render_question
-    from eyeline.view import terminal
+    from eyeline.learn.printing import show as print_out
 
     if not quiet:
-        terminal.show(render_question(question, progress.asked(question.number)))
+        print_out(render_question(question, progress.asked(question.number)))
     began = time.monotonic()
     for line in _lines(quiet):
         if line.lower() in _QUIT:
@@ -213,14 +214,14 @@ def _settle(
 
 def _tell(progress: "DrillProgress", outcome: "Outcome", as_json: bool) -> None:
     from eyeline.learn.drill.showing import render_outcome, when
-    from eyeline.view import terminal
+    from eyeline.learn.printing import show as print_out
 
     state = progress.answered().get(outcome.question.number)
     if as_json:
         due = None if state is None else state.due.isoformat()
         typer.echo(json.dumps(outcome.to_dict() | {"due": due}, ensure_ascii=False))
     else:
-        terminal.show(render_outcome(outcome))
+        print_out(render_outcome(outcome))
         if state is not None:
             typer.echo(f"Saved; asked again {when(state.due, datetime.now(UTC))}.\n")
     sys.stdout.flush()
@@ -229,13 +230,16 @@ def _tell(progress: "DrillProgress", outcome: "Outcome", as_json: bool) -> None:
 def _interview(
     progress: "DrillProgress", count: int, minutes: float | None, seed: int | None, as_json: bool
 ) -> None:
+    from eyeline._errors import EyelineError
     from eyeline.learn.drill.grading import grade
     from eyeline.learn.drill.mock import Answer, Report, choose
     from eyeline.learn.drill.showing import render_report
-    from eyeline.view import terminal
+    from eyeline.learn.printing import show as print_out
 
     chosen = choose(count, seed)
     limit = 60 * (count if minutes is None else minutes)
+    if not math.isfinite(limit):
+        raise EyelineError(f"--minutes {minutes}: give a number of minutes")
     if not as_json:
         typer.echo(f"{count} questions, {limit / 60:g} minutes. ? passes, q ends. Go.\n")
     began, answers = time.monotonic(), []
@@ -255,7 +259,7 @@ def _interview(
     if as_json:
         return typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     typer.echo()
-    return terminal.show(render_report(report))
+    return print_out(render_report(report))
 
 
 def _one_thread() -> None:

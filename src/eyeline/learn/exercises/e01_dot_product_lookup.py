@@ -1,7 +1,5 @@
 """Exercise 1: scores are dot products."""
 
-import torch
-
 from eyeline.learn.exercise import Draw, Exercise, Mistake, Probe
 
 STORY = """
@@ -14,6 +12,7 @@ in row i, column j.
 """
 
 # --- your file
+import torch
 from torch import Tensor
 
 
@@ -23,7 +22,6 @@ def dot_product_scores(query: Tensor, key: Tensor) -> Tensor:
     Shapes:
         query [q_len, head_dim], key [kv_len, head_dim] -> [q_len, kv_len]
 
-    >>> import torch
     >>> query = torch.tensor([[1., 0.], [0., 2.]])
     >>> key = torch.tensor([[1., 0.], [0., 1.], [1., 1.]])
     >>> dot_product_scores(query, key)

@@ -98,6 +98,11 @@ exercise = Exercise(
             "Do the rows sum to 1?",
         ),
         Mistake(
+            "exp(scores) divided by the sum of the whole tensor",
+            lambda scores: torch.exp(scores) / torch.exp(scores).sum(),
+            "Which sum should a row be divided by? And what is exp(2000)?",
+        ),
+        Mistake(
             "weights that sum to 1 over the whole tensor",
             lambda scores: torch.softmax(scores.flatten(), 0).view_as(scores),
             "Which sum did you divide by: the row's, or that of everything?",

@@ -9,6 +9,7 @@ that value; equal weights give the average.
 """
 
 # --- your file
+import torch
 from torch import Tensor
 
 
@@ -18,7 +19,6 @@ def weighted_sum(weights: Tensor, value: Tensor) -> Tensor:
     Shapes:
         weights [q_len, kv_len], value [kv_len, value_dim] -> [q_len, value_dim]
 
-    >>> import torch
     >>> weights = torch.tensor([[1., 0.], [0.5, 0.5]])
     >>> value = torch.tensor([[10., 0., 2.], [20., 4., 2.]])
     >>> weighted_sum(weights, value)

@@ -12,6 +12,7 @@ in_features], and the layer computes x Wᵀ + b.
 """
 
 # --- your file
+import torch
 from torch import Tensor
 
 
@@ -24,7 +25,6 @@ def project_qkv(
         x [batch, length, embed_dim], weights [out_features, embed_dim], biases [out_features]
         -> three of [batch, length, out_features]
 
-    >>> import torch
     >>> x, w = torch.tensor([[[1., 2.]]]), torch.tensor([[0., 1.], [0., 0.]])
     >>> query, key, value = project_qkv(x, w, torch.zeros(2), w, torch.ones(2), -w, torch.zeros(2))
     >>> query

@@ -12,6 +12,7 @@ The `.T` of exercise 1 turns all axes round. Only the last two are to be swapped
 """
 
 # --- your file
+import torch
 from torch import Tensor
 
 
@@ -22,7 +23,6 @@ def scores(query: Tensor, key: Tensor) -> Tensor:
         query [batch, num_heads, q_len, head_dim], key [batch, num_heads, kv_len, head_dim]
         -> [batch, num_heads, q_len, kv_len]
 
-    >>> import torch
     >>> scores(torch.ones(2, 3, 4, 5), torch.ones(2, 3, 6, 5)).shape
     torch.Size([2, 3, 4, 6])
     """

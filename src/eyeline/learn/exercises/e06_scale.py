@@ -15,6 +15,7 @@ It is the width of *one head*, not of the model, and it happens before softmax.
 # --- your file
 import math
 
+import torch
 from torch import Tensor
 
 
@@ -25,7 +26,6 @@ def scaled_scores(query: Tensor, key: Tensor) -> Tensor:
         query [batch, num_heads, q_len, head_dim], key [batch, num_heads, kv_len, head_dim]
         -> [batch, num_heads, q_len, kv_len]
 
-    >>> import torch
     >>> scaled_scores(torch.ones(1, 1, 1, 16), torch.ones(1, 1, 2, 16))
     tensor([[[[4., 4.]]]])
     """

@@ -67,7 +67,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    is_attention=True,
+    examine={},
     mistakes=(
         Mistake(
             "attention without scaling",
@@ -85,6 +85,16 @@ exercise = Exercise(
             "attention with softmax over the queries",
             lambda query, key, value: _scores(query, key).softmax(-2) @ value,
             "Who shares attention out: the query or the key?",
+        ),
+        Mistake(
+            "attention with softmax over the heads",
+            lambda query, key, value: _scores(query, key).softmax(1) @ value,
+            "dim=1 is the second axis. Which one counts the keys?",
+        ),
+        Mistake(
+            "attention with softmax over the batch",
+            lambda query, key, value: _scores(query, key).softmax(0) @ value,
+            "dim=0 is the batch. Which axis counts the keys?",
         ),
         Mistake(
             "attention without softmax",

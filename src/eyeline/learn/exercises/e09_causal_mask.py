@@ -83,7 +83,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    is_attention=True,
+    examine={"causal": True},
     mistakes=(
         Mistake(
             "attention without a mask",
@@ -129,6 +129,13 @@ exercise = Exercise(
             "a mask of 0 and 1 added to the scores",
             lambda query, key, value: (_scores(query, key) + _lower(query)).softmax(-1) @ value,
             "What must be added to a score so that its weight becomes 0?",
+        ),
+        Mistake(
+            "NaN everywhere: a mask of 0 and 1 multiplied with -inf",
+            lambda query, key, value: (
+                (_scores(query, key) + (~_lower(query)).double() * -math.inf).softmax(-1) @ value
+            ),
+            "What is 0 times infinity? masked_fill needs no product.",
         ),
         Mistake(
             "causal attention without scaling",

@@ -83,7 +83,6 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    is_attention=True,
     mistakes=(
         Mistake(
             "attention that reads the padding",

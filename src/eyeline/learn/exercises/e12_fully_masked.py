@@ -9,8 +9,8 @@ Masks combine, and sometimes nothing is left: a padded query, an empty document.
 whole row is -inf, softmax divides 0 by 0, and one NaN spreads through the model at the next
 layer.
 
-The answer of such a row shall be exactly 0, and its gradient too. The gradient is the harder
-part: replacing NaN afterwards leaves NaN in the backward pass.
+The answer of such a row shall be exactly 0, and its gradient too. Mind the gradient: where
+-inf was *added* to the scores, replacing NaN afterwards leaves NaN in the backward pass.
 """
 
 # --- your file
@@ -82,7 +82,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    is_attention=True,
+    examine={"empty_rows": "zero"},
     mistakes=(
         Mistake(
             "attention that gives NaN where a row sees nothing",
@@ -90,7 +90,7 @@ exercise = Exercise(
             "What is softmax of a row of -inf?",
         ),
         Mistake(
-            "the right output with NaN gradients",
+            "the right output with NaN gradients: -inf was added, NaN replaced afterwards",
             lambda query, key, value, attn_mask: (
                 _added(query, key, attn_mask).nan_to_num(0.0) @ value
             ),

@@ -13,6 +13,7 @@ it does: the model still trains, a little worse, and nobody notices.
 """
 
 # --- your file
+import torch
 from torch import Tensor
 
 
@@ -22,7 +23,6 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     Shapes:
         x [batch, length, embed_dim] -> [batch, num_heads, length, embed_dim / num_heads]
 
-    >>> import torch
     >>> x = torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8]]])
     >>> split_heads(x, 2)[0, 0]
     tensor([[1, 2],

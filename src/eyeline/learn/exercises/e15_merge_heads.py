@@ -9,6 +9,7 @@ the other direction: published tutorials have shipped it.
 """
 
 # --- your file
+import torch
 from torch import Tensor
 
 
@@ -18,7 +19,6 @@ def merge_heads(x: Tensor) -> Tensor:
     Shapes:
         x [batch, num_heads, length, head_dim] -> [batch, length, num_heads * head_dim]
 
-    >>> import torch
     >>> x = torch.tensor([[[[1, 2], [5, 6]], [[3, 4], [7, 8]]]])
     >>> merge_heads(x)
     tensor([[[1, 2, 3, 4],

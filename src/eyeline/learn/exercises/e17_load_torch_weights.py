@@ -9,6 +9,7 @@ out how they are packed; getting the order wrong raises no error, for the shapes
 """
 
 # --- your file
+import torch
 from torch import Tensor
 
 
@@ -20,7 +21,6 @@ def from_torch(state: dict[str, Tensor]) -> dict[str, Tensor]:
         out_proj.weight [embed_dim, embed_dim], out_proj.bias [embed_dim]
         -> w_q, w_k, w_v, w_o [embed_dim, embed_dim], b_q, b_k, b_v, b_o [embed_dim]
 
-    >>> import torch
     >>> state = torch.nn.MultiheadAttention(4, 2).state_dict()
     >>> sorted(from_torch(state))
     ['b_k', 'b_o', 'b_q', 'b_v', 'w_k', 'w_o', 'w_q', 'w_v']

@@ -1,5 +1,6 @@
 """One check of one file: judged, remembered, and on a pass shown at work."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,23 +38,27 @@ class Checked:
         return about | self.verdict.to_dict() | {"reward": shown}
 
 
-def check(workspace: Workspace, master: Master, box: Sandbox) -> Checked:
+def check(
+    workspace: Workspace,
+    master: Master,
+    box: Sandbox,
+    judged: Callable[[Checked], None] = lambda checked: None,
+) -> Checked:
     """Check a learner's file.
 
     Args:
         workspace: Their folder.
         master: The exercise.
         box: A process that has run nothing of theirs yet. It is closed.
+        judged: Called with the verdict, before the code is shown at work: that takes a model.
     """
     source, path = workspace.read(master), str(workspace.file(master))
     before = workspace.progress.done()
-    note, example, shown = None, "", None
     with box:
         verdict = judge(master.exercise, source, path, box)
-        if verdict.ok:
-            shown, note = _at_work(master, box)
-        elif verdict.kind == "wrong":
-            example = _example(box)
+        example = _example(box) if verdict.kind == "wrong" else ""
+        judged(Checked(master, verdict, example))
+        shown, note = _at_work(master, box) if verdict.ok else (None, None)
     if workspace.progress.restore(before):
         note = "Your code removed your progress; it has been put back."
     workspace.progress.ran(master.name, verdict.ok)

@@ -35,7 +35,7 @@ def list_(folder: FolderOption = None, as_json: JsonOption = False) -> None:
     """All exercises, and which have passed."""
     from eyeline.learn.master import masters
     from eyeline.learn.practice.showing import render_list
-    from eyeline.view import terminal
+    from eyeline.learn.printing import show
 
     workspace = _workspace(folder)
     done = workspace.progress.done() if workspace.folder.exists() else {}
@@ -53,14 +53,14 @@ def list_(folder: FolderOption = None, as_json: JsonOption = False) -> None:
             for one in masters()
         ]
         return typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-    return terminal.show(render_list(done))
+    return show(render_list(done))
 
 
 @practice.command("next")
 def next_(folder: FolderOption = None) -> None:
     """What to do next; the first time, this writes the exercises' files."""
     from eyeline.learn.practice.showing import render_story
-    from eyeline.view import terminal
+    from eyeline.learn.printing import show
 
     workspace = _prepared(folder)
     upcoming = workspace.upcoming()
@@ -68,7 +68,7 @@ def next_(folder: FolderOption = None) -> None:
         return typer.echo(
             "All 28 exercises have passed. `eyeline drill` asks questions about them."
         )
-    return terminal.show(render_story(upcoming, str(workspace.file(upcoming))))
+    return show(render_story(upcoming, str(workspace.file(upcoming))))
 
 
 @practice.command()
@@ -76,18 +76,16 @@ def run(
     name: NameArgument = None, folder: FolderOption = None, as_json: JsonOption = False
 ) -> None:
     """Check an exercise; exit status 1 if it is not right yet."""
-    workspace = _prepared(folder, quiet=as_json)
     box = _new_box()  # it imports torch while we do
     try:
+        workspace = _prepared(folder, quiet=as_json)
         master = _chosen(workspace, name)
         _say_once_what_is_protected(workspace, box, as_json)
-        checked = _check(workspace, master, box)
+        checked = _check(workspace, master, box, as_json)
     finally:
         box.close()
     if as_json:
         typer.echo(json.dumps(checked.to_dict(), indent=2, ensure_ascii=False))
-    else:
-        _show(workspace, checked)
     raise typer.Exit(0 if checked.verdict.ok else 1)
 
 
@@ -104,9 +102,7 @@ def watch(folder: FolderOption = None) -> None:
         box.start()
         typer.echo(f"Watching {workspace.folder}; Ctrl-C ends it.")
         for master in saved(workspace):
-            checked = _check(workspace, master, box)
-            _show(workspace, checked)
-            sys.stdout.flush()
+            _check(workspace, master, box, False)
             box = _new_box()  # the next one starts while the learner thinks
     finally:
         box.close()
@@ -238,26 +234,30 @@ def _warm_up() -> None:
     subject()
 
 
-def _check(workspace: "Workspace", master: "Master", box: "Sandbox") -> "Checked":
+def _check(workspace: "Workspace", master: "Master", box: "Sandbox", quiet: bool) -> "Checked":
+    """Check, and show the verdict at once, then the code at work."""
     import torch
 
-    from eyeline.learn.practice.checking import check
+    from eyeline.learn.practice.checking import Checked, check
+    from eyeline.learn.practice.showing import render_shown, render_verdict
+    from eyeline.learn.printing import show
 
-    torch.set_num_threads(1)
-    return check(workspace, master, box)
+    def judged(checked: Checked) -> None:
+        if not quiet:
+            show(render_verdict(checked))
 
-
-def _show(workspace: "Workspace", checked: "Checked") -> None:
-    from eyeline.learn.practice.showing import render_checked
-    from eyeline.view import terminal
-
-    terminal.show(render_checked(checked))
-    if checked.verdict.ok:
-        upcoming = workspace.upcoming()
-        if upcoming is None:
-            typer.echo("\nThat was the last one. All 28 have passed.")
-        else:
-            typer.echo(f"\nNext: {upcoming.label}    eyeline practice next")
+    torch.set_num_threads(1)  # tiny tensors are slowed down by more
+    checked = check(workspace, master, box, judged)
+    if not quiet:
+        show(render_shown(checked))
+        if checked.verdict.ok:
+            upcoming = workspace.upcoming()
+            then = "All 28 exercises have passed: eyeline drill asks questions about them."
+            if upcoming is not None:
+                then = f"Next: {upcoming.label}    eyeline practice next"
+            typer.echo(f"\n{then}")
+    sys.stdout.flush()
+    return checked
 
 
 def _say_once_what_is_protected(workspace: "Workspace", box: "Sandbox", quiet: bool) -> None:

@@ -12,13 +12,13 @@ from eyeline.learn.master import Master, masters
 from eyeline.learn.practice.checking import Checked
 from eyeline.learn.practice.progress import Done
 
-__all__ = ["render_checked", "render_list", "render_story"]
+__all__ = ["render_list", "render_shown", "render_story", "render_verdict"]
 
 _PRINTED = 15
 
 
-def render_checked(checked: Checked) -> RenderableType:
-    """The verdict, what it rests on, and what comes next."""
+def render_verdict(checked: Checked) -> RenderableType:
+    """The verdict, what it rests on, and what to think about."""
     verdict, label = checked.verdict, checked.master.label
     head = Text.assemble(
         (label, "bold"), "  ", ("PASS", "bold green") if verdict.ok else ("FAIL", "bold red")
@@ -38,6 +38,12 @@ def render_checked(checked: Checked) -> RenderableType:
         if verdict.question:
             parts.append(Text(verdict.question, style="cyan"))
         parts.append(Text(f"A hint: eyeline practice hint {checked.master.number}", style="dim"))
+    return Group(*parts)
+
+
+def render_shown(checked: Checked) -> RenderableType:
+    """The code at work in a model."""
+    parts: list[RenderableType] = []
     if checked.shown is not None:
         parts += [
             Text(""),

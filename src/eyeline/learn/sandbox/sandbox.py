@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from eyeline._errors import EyelineError
 from eyeline.learn.sandbox.calls import Call
 from eyeline.learn.sandbox.limits import Limits
 from eyeline.learn.sandbox.protection import Protection, namespaces, protection
@@ -69,6 +70,9 @@ class Sandbox:
         hidden: Folders that shall look empty in there, where the system can do that.
         confined: False leaves out namespaces, to test the protection that other systems have.
 
+    Raises:
+        EyelineError: This system cannot do it.
+
     Example:
         >>> with Sandbox() as box:                                               # doctest: +SKIP
         ...     box.load("def double(x): return 2 * x", "double.py")
@@ -78,6 +82,8 @@ class Sandbox:
     def __init__(
         self, limits: Limits | None = None, hidden: Sequence[Path] = (), *, confined: bool = True
     ) -> None:
+        if os.name != "posix":
+            raise EyelineError("a learner's process needs Linux or macOS (on Windows: WSL)")
         self.limits = Limits() if limits is None else limits
         self._hidden = [str(one) for one in hidden]
         self._scratch = tempfile.mkdtemp(prefix="eyeline-practice-")
@@ -85,9 +91,9 @@ class Sandbox:
         self._protection: Protection | None = None
         wrapper = namespaces() if confined else None
         self._own_namespaces = wrapper is not None
-        self._requests, requests = (
-            socket.socketpair()
-        )  # unlike a pipe it can be written unsignalled
+        # a socket, for writing to a pipe that nobody reads would end this process where the command
+        # line has given SIGPIPE its old meaning
+        self._requests, requests = socket.socketpair()
         self._answers, answers = os.pipe()
         self._output, output = os.pipe()
         paths = [entry for entry in sys.path if entry]
@@ -167,6 +173,8 @@ class Sandbox:
     def _ask(self, request: Any, seconds: float) -> Reply:
         from eyeline.learn.sandbox import wire  # with torch: the process starts meanwhile
 
+        if self._closed:
+            return Reply(None, "ended", "", None, 0.0)
         began = time.monotonic()
         frame, stopped = self._exchange(wire.encode(request), began + seconds)
         answer, code = None, None
@@ -209,6 +217,8 @@ class Sandbox:
                             selector.unregister(self._output)
                         continue
                     if not part:
+                        with contextlib.suppress(subprocess.TimeoutExpired):
+                            self._process.wait(_REAPED)  # so that its exit status is known
                         self._drain()
                         return b"", "ended"
                     frame += part
@@ -222,22 +232,12 @@ class Sandbox:
         return b"", "time"
 
     def _drain(self) -> None:
-        """What was printed just before the answer."""
+        """What was printed just before the answer, or before the end."""
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self._output, _CHUNK):
                 self._printed += part
                 if len(self._printed) > self.limits.printed:
                     return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if self._process.poll() is None and self._at_end():
-                self._process.wait(0.2)
-
-    def _at_end(self) -> bool:
-        """Whether the output has been closed: the process is about to end."""
-        try:
-            return os.read(self._output, 1) == b""
-        except BlockingIOError:
-            return False
 
     def _kill(self) -> None:
         """End the process; with a PID namespace that takes everything in it along.

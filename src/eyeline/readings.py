@@ -60,7 +60,7 @@ def load(
     architecture opens through transformers, if that is installed.
 
     Args:
-        model: One that is built in ("tiny-bert", "tiny-gpt", "g2p"), a name of the catalogue
+        model: One that is built in ("tiny-gpt", "g2p"), a name of the catalogue
             ("minilm", "smollm2"), a folder in Hugging Face layout, a
             .safetensors file with what belongs to it beside it, a .gguf file, or
             `organisation/name` on the Hub.

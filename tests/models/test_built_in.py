@@ -3,16 +3,13 @@
 import json
 
 import pytest
-import torch
 
 import eyeline
-from eyeline.models.built_in import BUILT_IN, DEFAULT
-
-SENTENCE = "The animal didn't cross the street because it was tired"
+from eyeline.models.built_in import BUILT_IN
 
 
 def test_they_are_here_and_within_20_megabytes():
-    assert set(BUILT_IN) == {"tiny-bert", "tiny-gpt", "g2p"} and DEFAULT in BUILT_IN
+    assert set(BUILT_IN) == {"tiny-gpt", "g2p"}
     assert sum(one.size for one in BUILT_IN.values()) <= 20e6
 
 
@@ -41,7 +38,6 @@ def test_cards_say_what_they_are(name):
 @pytest.mark.parametrize(
     "word, sounds",
     [
-        ("photograph", "F OW T AH G R AE F"),
         ("cat", "K AE T"),
         ("night", "N AY T"),
         ("shining", "SH AY N IH NG"),
@@ -64,40 +60,7 @@ def test_g2p_finds_the_letters_of_a_sound():
         assert int(row.argmax()) in letters | {n + 1 for n in letters} | {n - 1 for n in letters}
 
 
-def test_tiny_bert_fills_in_words_that_make_sense():
-    model = eyeline.load("tiny-bert")
-    for text, sensible in (
-        ("in the beginning god made the heaven and the [MASK].", {"earth"}),
-        ("and the lord said to [MASK], go to the king of egypt.", {"moses", "him", "me"}),
-    ):
-        (prediction,) = eyeline.read(text, model).predictions
-        assert sensible & {word.strip() for word, _ in prediction.candidates}, prediction
-
-
 def test_tiny_gpt_goes_on_with_words_that_make_sense():
     model = eyeline.load("tiny-gpt")
     said = model.generate("And the Lord said to Moses, Say to the children of", 2)
     assert said.strip().startswith("Israel")
-
-
-def test_tiny_gpt_has_heads_that_look_for_what_was_said_before():
-    """On random tokens said twice, as induction is measured (Olsson et al. 2022)."""
-    model = eyeline.load("tiny-gpt")
-    half = torch.randint(300, 6000, (4, 48), generator=torch.Generator().manual_seed(0))
-    tokens = torch.cat([half, half], 1)
-    with torch.no_grad(), eyeline.watch(model.network) as maps:
-        logits = model.network(tokens)
-    surprise = torch.nn.functional.cross_entropy(
-        logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
-    ).view(4, -1)
-    assert surprise[:, 48:].mean() < surprise[:, :47].mean()
-    back = torch.arange(49, 96)
-    scores = {
-        name: one[:, :, back, back - 47].mean((0, 2)) for name, one in maps.items()
-    }  # what stood behind the same token
-    assert max(float(s.max()) for s in scores.values()) > 0.3
-
-
-def test_a_text_that_no_model_is_named_for_is_read_by_the_default(capsys):
-    reading = eyeline.read(SENTENCE)
-    assert reading.model == DEFAULT and reading.kinds == ["encoder"]

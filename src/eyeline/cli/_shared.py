@@ -22,7 +22,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="tiny-bert (default), tiny-gpt, g2p, minilm, smollm2, a folder, a .safetensors or "
+        help="minilm (default), smollm2, tiny-gpt, g2p, a folder, a .safetensors or "
         ".gguf file, or a Hub id.",
     ),
 ]
@@ -47,7 +47,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def read_text(
     text: str, model: str | None, target: str | None, layers: list[int] | None, truncate: bool
 ) -> "Reading":
-    from eyeline.models.built_in import BUILT_IN, DEFAULT
+    from eyeline.models.built_in import DEFAULT
 
     if text == "-":
         text = sys.stdin.read()
@@ -57,21 +57,7 @@ def read_text(
 
         loaded = load(model or DEFAULT, report)
     with status("reading"):
-        reading = read(text, loaded, target=target, layers=layers, truncate=truncate)
-    if model is None and reading.model in BUILT_IN:
-        typer.echo(_who_read(reading), err=True)
-    return reading
-
-
-def _who_read(reading: "Reading") -> str:
-    """Which model read the text that no model was named for, and what a larger one would do."""
-    split = [t for t in reading.tokens if t.piece.startswith("##")]
-    words = len(reading.tokens) - len(split)
-    if len(split) * 4 > words:
-        why = f"it knows few words ({len(split)} of {len(reading.tokens)} tokens are parts of one)"
-    else:
-        why = "it is small"
-    return f"read by {reading.model}, which is built in; {why}: --model minilm shows more"
+        return read(text, loaded, target=target, layers=layers, truncate=truncate)
 
 
 def require_text(text: str) -> None:

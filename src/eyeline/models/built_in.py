@@ -42,11 +42,6 @@ class BuiltIn:
 
 _ALL = (
     BuiltIn(
-        "tiny-bert",
-        "BERT, 4 layers × 6 heads, 3 M",
-        "encoder: sees both ways, says what stands at [MASK]; the default",
-    ),
-    BuiltIn(
         "tiny-gpt",
         "GPT-2, 4 layers × 6 heads, 3 M",
         "decoder: sees the past alone, writes on",
@@ -58,8 +53,8 @@ _ALL = (
     ),
 )
 
-BUILT_IN: dict[str, BuiltIn] = {one.name: one for one in _ALL if one.path.is_dir()}
+BUILT_IN: dict[str, BuiltIn] = {one.name: one for one in _ALL}
 """By name."""
 
-DEFAULT = "tiny-bert" if "tiny-bert" in BUILT_IN else "minilm"
-"""What reads a text when no model is named."""
+DEFAULT = "minilm"
+"""What reads a text when no model is named: none that is built in reads both ways."""

@@ -129,6 +129,7 @@ def _lengths(s: Mapping[str, Any]) -> dict[str, int]:
 
 
 def native_rows(sequence: str, output: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Output of a module, read as [batch, queries, width]."""
     if sequence == "LBE":
         return output.transpose(0, 1), ("queries", "batch", "width")
     if sequence == "LE":

@@ -143,7 +143,7 @@ class G2P(Recipe):
             ]
         )
         made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[A-Z]+|\S"), "removed", invert=True)
-        made.decoder = decoders.Sequence([decoders.Fuse()])
+        made.decoder = decoders.WordPiece(cleanup=False)  # a space between sounds
         made.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
         made.add_special_tokens(["<pad>", "</s>", "<unk>"])
         return TextTokenizer(made, {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"})

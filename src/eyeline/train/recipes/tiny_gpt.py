@@ -1,8 +1,8 @@
 """tiny-gpt: reads from left to right and says what comes next, in plain English.
 
 A GPT-2 of four layers on two translations of the Bible and WordNet's dictionary: small enough to be
-trained on a laptop in an hour, large enough for words that make sense beside each other. Looking for
-what was said before it has hardly begun to learn (induction, below).
+trained on a laptop in an hour, large enough for words that make sense beside each other. Looking
+for what was said before it has hardly begun to learn (induction, below).
 """
 
 from collections.abc import Sequence

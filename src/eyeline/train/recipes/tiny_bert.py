@@ -55,7 +55,7 @@ class TinyBert(Recipe):
         length: int = 96,
     ) -> None:
         self.settings = settings or Settings(
-            steps=3000, learning_rate=1.5e-3, warmup=300, weight_decay=0.05, average=0.999
+            steps=4000, learning_rate=1.5e-3, warmup=300, weight_decay=0.05, average=0.999
         )
         self.config = config or BertConfig(
             vocab_size=6144,

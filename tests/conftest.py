@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))  # `import _oracle`, whatever the import mode
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # `import _oracle`, `import bench`
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # workers share the cores; threads that wait for each other's turn take several times as long

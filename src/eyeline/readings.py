@@ -32,6 +32,7 @@ from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
 from eyeline.models._progress import Progress
+from eyeline.models.built_in import DEFAULT
 from eyeline.predictions import Prediction
 from eyeline.sight import Sight, make_sight
 from eyeline.steps import Steps, make_steps
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Reading", "TextTooLong", "load", "read"]
 
-_DEFAULT_MODEL = "minilm"
 _LONG = 512
 """Tokens beyond which `steps` stops the model behind its layer."""
 
@@ -60,7 +60,8 @@ def load(
     architecture opens through transformers, if that is installed.
 
     Args:
-        model: A name of the catalogue ("minilm", "smollm2"), a folder in Hugging Face layout, a
+        model: One that is built in ("tiny-gpt", "g2p"), a name of the catalogue
+            ("minilm", "smollm2"), a folder in Hugging Face layout, a
             .safetensors file with what belongs to it beside it, a .gguf file, or
             `organisation/name` on the Hub.
         progress: Called as `(stage, done, total)` while something is fetched.
@@ -80,7 +81,7 @@ def load(
 
 def read(
     text: str,
-    model: str | LoadedModel = _DEFAULT_MODEL,
+    model: str | LoadedModel = DEFAULT,
     *,
     target: str | None = None,
     layers: Collection[int] | None = None,

@@ -93,9 +93,8 @@ def test_weights_can_be_dropped(p):
         (problem(257), None, "heads are 257 wide, the kernels go up to 256"),
         (problem(4, 257), None, "go up to 256"),
         (problem(), Wants(top_k=65), "up to 64 largest weights, not 65"),
-        (problem(dropout_p=0.5), Wants(), "do not drop weights while they observe"),
     ],
-    ids=str,
+    ids=["dtype", "head", "value", "top_k"],
 )
 def test_what_cannot_be_done_is_said_and_left_to_another(one, wants, message):
     assert message in native.unsupported(one, wants)

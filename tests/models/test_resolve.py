@@ -123,7 +123,7 @@ def test_offline_the_error_names_the_copy_in_the_catalogue():
         resolve("HuggingFaceTB/SmolLM2-135M-Instruct")
     message = str(caught.value)
     assert "did you mean smollm2?" in message and "no Hub in tests" in message
-    assert "a model is a name of the catalogue, a folder, a" in message
+    assert "a model is built in, a name of the catalogue, a folder, a" in message
 
 
 @pytest.mark.parametrize(

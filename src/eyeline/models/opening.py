@@ -10,6 +10,7 @@ from torch import nn
 from eyeline._errors import CheckpointError
 from eyeline.models._config import ConfigError, Unsupported
 from eyeline.models._json import read_object
+from eyeline.models.built_in import BUILT_IN
 from eyeline.models.cache import read_record
 from eyeline.models.checkpoint import Checkpoint, fill, open_checkpoint
 from eyeline.models.families import family_of, network_class, read_config
@@ -113,5 +114,8 @@ def check_vocabulary(path: Path, network: Any, tokenizer: TextTokenizer) -> None
 
 
 def _source(path: Path) -> str:
+    for built_in in BUILT_IN.values():
+        if path == built_in.path:
+            return built_in.source
     record = read_record(path) if path.is_dir() else None
     return str(path) if record is None else f"{record.origin} {record.version}, {record.weights}"

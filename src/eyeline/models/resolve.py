@@ -7,12 +7,13 @@ from eyeline._errors import CheckpointError, ModelNotFound
 from eyeline.models import _hub
 from eyeline.models._layout import check_folder
 from eyeline.models._progress import Progress, reported, silent
+from eyeline.models.built_in import BUILT_IN
 from eyeline.models.catalogue import CATALOGUE
 from eyeline.models.fetch import get, near
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
 _CHOICES = (
-    "a model is a name of the catalogue, a folder, a .safetensors or .gguf file, "
+    "a model is built in, a name of the catalogue, a folder, a .safetensors or .gguf file, "
     "or organisation/name on the Hub"
 )
 
@@ -20,9 +21,9 @@ _CHOICES = (
 def resolve(name: str, progress: Progress | None = None) -> Path:
     """The folder, or the file, of the model that the user names.
 
-    In this order: a name of the catalogue (fetched when the cache does not have it), an existing
-    folder in Hugging Face layout, an existing .safetensors or .gguf file, a model on the Hugging
-    Face Hub (from the Hub's own cache when the Hub cannot be reached).
+    In this order: a model that is built in, a name of the catalogue (fetched when the cache does
+    not have it), an existing folder in Hugging Face layout, an existing .safetensors or .gguf file,
+    a model on the Hugging Face Hub (from the Hub's own cache when the Hub cannot be reached).
 
     Args:
         name: What the user typed.
@@ -36,6 +37,8 @@ def resolve(name: str, progress: Progress | None = None) -> Path:
         CheckpointError: If it is a folder or a model that must not or cannot be loaded.
         EyelineError: If it is a name of the catalogue that cannot be fetched.
     """
+    if name in BUILT_IN:
+        return BUILT_IN[name].path
     if name in CATALOGUE:
         return get(name, progress)
     path = Path(name).expanduser()

@@ -21,7 +21,7 @@ from eyeline.models._keys import parts_of
 from eyeline.models.loaded import Family
 from eyeline.models.tokenizer import TextTokenizer
 
-__all__ = ["save", "tensors_of"]
+__all__ = ["save", "tensors_of", "whole_file"]
 
 
 def save(
@@ -46,10 +46,10 @@ def save(
         config["architectures"] = [_without_head(config["architectures"][0])]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _whole(folder / "model.safetensors") as path:
+        with whole_file(folder / "model.safetensors") as path:
             safetensors.torch.save_file(tensors_of(network), path, metadata={"format": "pt"})
         if tokenizer is not None:
-            with _whole(folder / "tokenizer.json") as path:
+            with whole_file(folder / "tokenizer.json") as path:
                 path.write_text(tokenizer.backend.to_str(pretty=True), encoding="utf-8")
             _write_json(folder / "tokenizer_config.json", _settings(network, tokenizer))
         _write_json(folder / "config.json", config)
@@ -81,7 +81,7 @@ def tensors_of(network: Any) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """A file to write that takes the place of `path` when it is done, or vanishes."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
@@ -98,7 +98,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with _whole(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

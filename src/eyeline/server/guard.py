@@ -6,6 +6,8 @@ page (other sites), the browser must hold the cookie that the link in the termin
 users of the machine).
 """
 
+import asyncio
+import contextlib
 import hmac
 import http.cookies
 import secrets
@@ -43,6 +45,10 @@ HEADERS = {
 """Sent with every response."""
 
 _SAFE = frozenset({"GET", "HEAD"})
+_SHORT = 64 * 1024
+"""Bytes of a refused body that are still taken."""
+_PATIENCE = 0.5
+"""Seconds that this may take."""
 
 
 @dataclass
@@ -193,6 +199,18 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, reaso
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": reason})
         return
+    await _drain(scope, receive)
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": reason.encode()})
+
+
+async def _drain(scope: Scope, receive: Receive) -> None:
+    """Take a short body that is on its way: who is cut off while sending does not read why."""
+    lengths = _header(scope, b"content-length")
+    if not lengths or not lengths[0].isdigit() or not 0 < int(lengths[0]) <= _SHORT:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            while (await receive()).get("more_body"):
+                pass

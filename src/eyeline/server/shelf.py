@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from eyeline.capture.loading import LoadedModel
-from eyeline.models import CATALOGUE, cached
+from eyeline.models import BUILT_IN, CATALOGUE, cached
 from eyeline.readings import Reading, load, read
 from eyeline.server.refusals import Gone, TooLarge
 from eyeline.server.work import Report
@@ -68,9 +68,12 @@ class Shelf:
         self._running: dict[str, threading.RLock] = {}
 
     def offered(self) -> list[dict[str, Any]]:
-        """The models that may be asked for: those on this machine and the one that was opened."""
+        """The models that may be asked for: built in, on this machine, or opened by the user."""
         here = {one.name for one in cached()}
         listed = [
+            {"name": name, "title": name, "what_for": one.what_for}
+            for name, one in BUILT_IN.items()
+        ] + [
             {"name": name, "title": entry.title, "what_for": entry.what_for}
             for name, entry in CATALOGUE.items()
             if name in here

@@ -1,0 +1,1 @@
+"""Learning by doing: `eyeline practice` (write attention) and `eyeline drill` (interviews)."""

@@ -1,0 +1,1 @@
+"""`eyeline drill`: questions about attention. Predict, run, compare."""

@@ -1,0 +1,1 @@
+"""`eyeline practice`: attention, written by oneself, in 28 exercises."""

@@ -1,0 +1,49 @@
+"""Helpers of these tests are importable; tiny tensors take one thread."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "sandbox"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def box():
+    """One process for all tests whose code does no lasting harm to it."""
+    from eyeline.learn.sandbox import Limits, Sandbox
+
+    with Sandbox(Limits(seconds=10)) as made:
+        yield made
+
+
+@pytest.fixture
+def eyeline(monkeypatch, capsys, tmp_path):
+    """`eyeline("drill", …)`: the command line in this process; `(code, out, err)`."""
+    import io
+    import signal
+
+    from eyeline.cli import main
+
+    monkeypatch.setenv("EYELINE_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments, stdin: str = ""):
+        monkeypatch.setattr(sys, "argv", ["eyeline", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        before = signal.getsignal(signal.SIGPIPE)
+        with pytest.raises(SystemExit) as end:
+            main()
+        signal.signal(signal.SIGPIPE, before)
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run

@@ -1,0 +1,78 @@
+"""A learner's code at work: in a small model here, in MiniLM where it is."""
+
+import pytest
+import torch
+
+from eyeline.learn.master import find, masters
+from eyeline.learn.rewards import reward, subject
+from eyeline.learn.rewards.learner import Learner, RewardFailed
+from eyeline.learn.sandbox import Sandbox
+
+each = pytest.mark.parametrize("master", masters(), ids=lambda master: master.label)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for module in ("inside", "beside"):
+        monkeypatch.setattr(f"eyeline.learn.rewards.{module}.subject", subject._small)
+
+
+@each
+def test_inside_a_model(master, box, small):
+    box.load(master.solution(), "solution.py")
+    shown = reward(master.name, Learner(box))
+    assert shown.title and shown.lines
+    assert shown.delta is None or shown.delta < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("attention", "math.sqrt(query.shape[-1])", "math.sqrt(2 * query.shape[-1])"),
+        ("stable_softmax", "return powers /", "return 1.1 * powers /"),
+        ("kv_cache", "tril(total - new)", "tril(total)"),
+        ("gpt2", '"tanh"', '"none"'),
+    ],
+)
+def test_it_is_their_code_that_runs(box, small, name, old, new):
+    source = find(name).solution()
+    assert old in source
+    box.load(source.replace(old, new), "wrong.py")
+    shown = reward(name, Learner(box))
+    assert shown.delta is not None and (shown.delta > 1e-4 or name == "kv_cache")
+
+
+def test_the_model_is_as_it_was(box, small):
+    model = subject._small()
+    before = model.read()
+    with subject.attending(model, lambda query, key, value, scale: 0 * value):
+        assert not torch.allclose(model.read(), before)
+    assert torch.equal(model.read(), before)
+    assert all(one.observers == () for one in model.attentions)
+
+
+def test_what_comes_back_is_believed_nothing(box):
+    learner = Learner(box)
+    box.load(
+        "def shape(x): return x[:1]\ndef error(x): return 1 / 0\ndef text(x): return 'x'\n"
+        "def end(x):\n    import os; os._exit(0)",
+        "bad.py",
+    )
+    x = torch.ones(2, 3)
+    for function, words in (("shape", "gave"), ("text", "gave str"), ("error", "ZeroDivision")):
+        with pytest.raises(RewardFailed, match=words):
+            learner.tensor(function, x, shape=(2, 3))
+    with Sandbox() as other:
+        other.load("def end(x):\n    import os; os._exit(0)", "bad.py")
+        with pytest.raises(RewardFailed, match="was stopped"):
+            Learner(other)("end", x)
+
+
+@pytest.mark.real
+def test_it_finds_the_animal_in_minilm(box):
+    assert subject.subject().name == "MiniLM"
+    for name in ("stable_softmax", "attention", "multi_head_attention"):
+        box.load(find(name).solution(), "solution.py")
+        shown = reward(name, Learner(box))
+        assert "it looks at animal 66 %" in " ".join(shown.lines)
+        assert shown.delta is not None and shown.delta < 2e-5

@@ -267,7 +267,7 @@ def test_a_reading_needs_more_than_statistics():
 def test_steps_of_a_long_text_stop_the_model_behind_their_layer(family, monkeypatch):
     reading = read("the cat sat on the mat", tiny.loaded(family))
     whole = reading.steps(0, 1, 3)
-    monkeypatch.setattr("eyeline.readings._LONG", 3)
+    monkeypatch.setattr("eyeline._origin._LONG", 3)
     reading = read("the cat sat on the mat", tiny.loaded(family))
     told = []
     short = reading.steps(0, 1, 3, tick=lambda done, total: told.append(done))

@@ -12,7 +12,8 @@ import torch
 
 __all__ = ["constant_in_graphs", "outside_graphs"]
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def constant_in_graphs(function: Callable[P, R]) -> Callable[P, R]:

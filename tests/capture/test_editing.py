@@ -17,7 +17,7 @@ def written(mask, size=4):
 def test_an_edge_under_any_mask(before):
     module = nn.Identity()
     with edges_cut({(module, 0): [Edge(1, 3, 2), Edge(0, 2, 0)]}):
-        found = written(narrowed(module, before))
+        found = written(narrowed(module, before, (2, 4, 4)))
     expected = torch.ones(1, 2, 4, 4, dtype=torch.bool)
     if before is not None:
         expected &= written(before if isinstance(before, masks.Mask) else masks.dense(before))

@@ -36,5 +36,5 @@ def test_the_line_is_shown():
 
 @pytest.mark.parametrize("stopped", ["time", "printed", "answer", "ended", "else"])
 def test_every_way_to_be_stopped_has_a_sentence_and_a_question(stopped):
-    sentence, question = explain_stop(Reply(stopped=stopped), Limits())
-    assert sentence.endswith(".") and question.endswith("?")
+    sentence, question = explain_stop(Reply(None, stopped, "", None, 0.1), Limits())
+    assert sentence.endswith(".") and "?" in question

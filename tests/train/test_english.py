@@ -22,7 +22,7 @@ def test_chapters_of_a_module_that_is_not_run(tmp_path):
 
 def test_another_module_is_refused(tmp_path):
     (tmp_path / "other.py").write_text("x = 1\n")
-    with pytest.raises(EyelineError, match="no module of pythonbible"):
+    with pytest.raises(EyelineError, match="not a module of pythonbible"):
         read_bible(tmp_path / "other.py")
 
 

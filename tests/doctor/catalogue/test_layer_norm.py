@@ -6,8 +6,9 @@ from eyeline.doctor.catalogue import LAYER_NORM
 
 
 def inputs(eps=1e-5):
-    x, weight, bias = (torch.randn(n, 6, dtype=torch.float64) for n in (4, 1, 1))
-    return {"x": x, "weight": weight[0], "bias": bias[0], "eps": eps}
+    x = torch.randn(2, 4, 6, dtype=torch.float64)
+    weight, bias = torch.randn(2, 6, dtype=torch.float64)
+    return {"x": x, "weight": weight, "bias": bias, "eps": eps}
 
 
 def test_right_is_torchs():
@@ -19,7 +20,10 @@ def test_right_is_torchs():
 
 
 def test_a_large_eps_counts():
-    assert not torch.allclose(LAYER_NORM.run(inputs(1.0)).normed, LAYER_NORM.run(inputs()).normed)
+    given = inputs()
+    assert not torch.allclose(
+        LAYER_NORM.run(given | {"eps": 1.0}).normed, LAYER_NORM.run(given).normed
+    )
 
 
 def test_every_mistake_is_another_number_somewhere():

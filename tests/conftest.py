@@ -1,6 +1,8 @@
 """What every test file shares: helpers are importable, a contract runs per implementation."""
 
+import io
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +17,27 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(
         max((os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1)
     )
+
+
+@pytest.fixture
+def eyeline(monkeypatch, capsys, tmp_path):
+    """`eyeline("look", …)`: the command line in this process; `(code, out, err)`."""
+    from eyeline.cli import main
+
+    monkeypatch.setenv("EYELINE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def run(*arguments, stdin: str = ""):
+        monkeypatch.setattr(sys, "argv", ["eyeline", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        before = signal.getsignal(signal.SIGPIPE)
+        with pytest.raises(SystemExit) as end:
+            main()
+        signal.signal(signal.SIGPIPE, before)
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

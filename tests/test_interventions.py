@@ -22,7 +22,7 @@ def reading_of(family, text=TEXT):
 
 
 def said(reading):
-    return reading.loaded.run(reading.inputs)
+    return reading.loaded.run(reading.origin.inputs)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_silencing_a_head_is_zeroing_its_part_of_w_o(family):
     reading = reading_of(family)
     kind, heads = reading.default_kind, reading.maps()[1].shape[1]
     outcome = intervene(reading, [Ablate(1, 2)])
-    network, name = reading.module_of(kind, 1)
+    network, name = reading.loaded.network, reading.origin.names[kind, 1]
     parts = find_projections(network, name, heads, reading.maps()[1].problem.key.shape[1])
     weight = parts.output.module.weight
     width = parts.output.weight.shape[1] // heads
@@ -44,12 +44,12 @@ def test_silencing_a_head_is_zeroing_its_part_of_w_o(family):
         else:
             weight[:, columns] = 0
         again = read(TEXT, reading.loaded, **({"target": "the dog"} if is_pair(family) else {}))
-        changed = again.said()
+        changed = again.origin.said()
         weight.copy_(before)
     assert outcome.divergence > 0
     if outcome.kind == "embedding":
         assert outcome.moved is not None
-        old, new = reading.said(), changed
+        old, new = reading.origin.said(), changed
         moved = 1 - torch.nn.functional.cosine_similarity(old.double(), new.double(), dim=-1)
         torch.testing.assert_close(outcome.moved.double(), moved, atol=1e-6, rtol=1e-3)
     else:
@@ -72,8 +72,8 @@ def test_a_cut_edge_is_seen_no_more(family):
     old = reading.maps(kind)[0][0].clone()
     query, key = 4, 2
     (context,) = _contexts(reading, [Cut(0, 1, query, key)])
-    with watch(reading.network) as maps, context:
-        reading.loaded.run(reading.inputs)
+    with watch(reading.loaded.network) as maps, context:
+        reading.loaded.run(reading.origin.inputs)
     new = next(r.map for r in maps.records.values() if r.kind == kind and r.layer == 0)[0]
     expected = old.clone()
     expected[1, query, key] = 0

@@ -10,7 +10,7 @@ from eyeline.readings import read
 
 def plain(reading, family):
     with torch.no_grad():
-        return tiny.network(family)(**reading._inputs)
+        return tiny.network(family)(**reading.origin.inputs)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "mistral", "gemma2", "t5", "bart"])

@@ -12,7 +12,7 @@ import _draw
 import _oracle
 import _panels
 import eyeline
-from eyeline import maps
+from eyeline import _pyramid
 from eyeline._types import Tile, TileKind
 from eyeline.impl._top_k import top_k_scores
 from eyeline.masks.rules import Band
@@ -188,7 +188,7 @@ def test_tiles_and_selections_equal_the_dense_weights(data, drawn, reduce):
     i, j = (data.draw(st.integers(0, (n - 1) // side)) for n in drawn.shape[2:])
     under = exact[:, :, i * side : (i + 1) * side, j * side : (j + 1) * side]
     with panels(drawn), pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(maps, "TILE_SIZE", 4)
+        monkeypatch.setattr(_pyramid, "TILE_SIZE", 4)
         tile = seen.tile(level, i, j, reduce=reduce)
     close(tile, _by_pixels(under, 2**level, reduce), "tile")
     b, h = (data.draw(st.integers(-n, n - 1)) for n in drawn.shape[:2])

@@ -172,7 +172,7 @@ def test_a_target_given_and_a_target_made(family, monkeypatch):
     made = read(tiny.TEXT, tiny.loaded(family))
     network = tiny.network(family)
     ids = network.generate(
-        **{n: made._inputs[n] for n in ("input_ids", "attention_mask")},
+        **{n: made.origin.inputs[n] for n in ("input_ids", "attention_mask")},
         max_new_tokens=6,
         do_sample=False,
         num_beams=1,
@@ -234,7 +234,7 @@ def test_a_reading_holds_its_maps_and_nothing_else(family):
     reading = read(text, loaded, layers=[1])
     held = {a: n for a, n in tensors_alive().items() if a not in before}
     (only,) = (reading.encoder or reading.decoder).values()
-    inputs = sum(v.nbytes for v in reading._inputs.values() if isinstance(v, torch.Tensor))
+    inputs = sum(v.nbytes for v in reading.origin.inputs.values() if isinstance(v, torch.Tensor))
     packed = 2 if family == "phi3" else 1  # q, k and v are cut from one product
     assert sum(held.values()) <= packed * only.nbytes + inputs + 4096
     logits = len(reading.tokens) * tiny.VOCAB * 4
@@ -267,7 +267,7 @@ def test_a_reading_needs_more_than_statistics():
 def test_steps_of_a_long_text_stop_the_model_behind_their_layer(family, monkeypatch):
     reading = read("the cat sat on the mat", tiny.loaded(family))
     whole = reading.steps(0, 1, 3)
-    monkeypatch.setattr("eyeline.readings._LONG", 3)
+    monkeypatch.setattr("eyeline._origin._LONG", 3)
     reading = read("the cat sat on the mat", tiny.loaded(family))
     told = []
     short = reading.steps(0, 1, 3, tick=lambda done, total: told.append(done))

@@ -65,7 +65,7 @@ def test_maps_equal_the_eager_weights(family):
     network = tiny.network(family)
     network.set_attn_implementation("eager")
     with torch.no_grad():
-        result = network(**reading._inputs, output_attentions=True)
+        result = network(**reading.origin.inputs, output_attentions=True)
     names = {"encoder": "attentions", "decoder": "attentions", "cross": "cross_attentions"}
     if family in tiny.PAIRS:
         names |= {"encoder": "encoder_attentions", "decoder": "decoder_attentions"}

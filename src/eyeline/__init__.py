@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eyeline.functional import attention as attention
     from eyeline.functional import observe as observe
     from eyeline.maps import AttentionMap as AttentionMap
-    from eyeline.maps import Measure as Measure
+    from eyeline.measuring import Measure as Measure
     from eyeline.readings import Reading as Reading
     from eyeline.readings import load as load
     from eyeline.readings import read as read
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AttentionMap": "eyeline.maps",
     "EyelineError": "eyeline._errors",
-    "Measure": "eyeline.maps",
+    "Measure": "eyeline.measuring",
     "Reading": "eyeline.readings",
     "attention": "eyeline.functional",
     "check": "eyeline.doctor",

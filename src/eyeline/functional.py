@@ -11,8 +11,9 @@ from eyeline import masks
 from eyeline._checks import check_inputs, check_sink_values
 from eyeline.biases import Bias, TensorBias
 from eyeline.impl._problem import Problem
-from eyeline.maps import AttentionMap, Measure
+from eyeline.maps import AttentionMap
 from eyeline.masks import Mask
+from eyeline.measuring import Measure
 
 __all__ = ["attention", "observe"]
 

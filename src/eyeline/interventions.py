@@ -17,18 +17,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError
-from eyeline.capture import watch
 from eyeline.capture.editing import Edge, edges_cut, heads_silenced
-from eyeline.capture.pacing import Tick, paced
+from eyeline.capture.pacing import Tick
 from eyeline.capture.projections import Projections, find_projections
 from eyeline.looks import check_head, check_layer
-from eyeline.models.loaded import LoadedModel
 from eyeline.predictions import embedding_of
 
 if TYPE_CHECKING:
     from eyeline.readings import Reading
 
-__all__ = ["Ablate", "Change", "Cut", "Outcome", "intervene", "run", "value_norms"]
+__all__ = ["Ablate", "Change", "Cut", "Outcome", "intervene", "value_norms"]
 
 
 @dataclass(frozen=True)
@@ -102,25 +100,12 @@ def intervene(
     Raises:
         EyelineError: The reading was loaded from a file, or a layer, head or token does not exist.
     """
-    before = reading.said(tick)
+    before = reading.origin.said(tick)
     with ExitStack() as stack:
         for context in _contexts(reading, changes):
             stack.enter_context(context)
-        assert reading.loaded is not None  # `said` has run it
-        after = run(reading.loaded, reading.inputs, next(iter(reading.maps())), tick)
+        after = reading.origin.run(tick)
     return _compare(reading, before, after, count)
-
-
-def run(
-    loaded: LoadedModel, inputs: dict[str, Any], layer: int, tick: Tick | None = None
-) -> Float[Tensor, "length width"]:
-    """What a model says on eyeline's attention, as readings are made; one layer's maps are kept.
-
-    Returns:
-        As `loaded.run(inputs, last=True)`.
-    """
-    with torch.no_grad(), paced(loaded.network, tick), watch(loaded.network, layers=[layer]):
-        return loaded.run(inputs, last=True)
 
 
 def value_norms(
@@ -173,8 +158,8 @@ def _place(
     reading: "Reading", kind: str, layer: int, head: int
 ) -> tuple[nn.Module, Projections, int]:
     """The attention module of a layer, its projections, and which of its calls the layer is."""
-    network, name = reading.module_of(kind, check_layer(reading.maps(kind), layer, kind))
-    one = reading.maps(kind)[layer]
+    one = reading.maps(kind)[check_layer(reading.maps(kind), layer, kind)]
+    network, name = reading.origin.loaded.network, reading.origin.names[kind, layer]
     check_head(one.shape[1], head)
     path, _, call = name.partition("@")
     parts = find_projections(network, name, one.shape[1], one.problem.key.shape[1])
@@ -198,9 +183,8 @@ def _compare(reading: "Reading", before: Tensor, after: Tensor, count: int) -> O
     ids = list(
         dict.fromkeys([*old.topk(count).indices.tolist(), *new.topk(count).indices.tolist()])
     )
-    candidates = tuple(
-        (reading.decode(i), math.exp(float(old[i])), math.exp(float(new[i]))) for i in ids
-    )
+    decode = reading.origin.loaded.tokenizer.decode
+    candidates = tuple((decode([i]), math.exp(float(old[i])), math.exp(float(new[i]))) for i in ids)
     divergence = float((old.exp() * (old - new)).nan_to_num(0).sum())
     kind = "masked" if reading.family == "masked" else "next"
     return Outcome(kind, position, candidates, _small(divergence))

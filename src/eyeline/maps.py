@@ -7,7 +7,7 @@ received.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from torch import Tensor
 from eyeline import _map_files
 from eyeline import impl as implementations
 from eyeline._map_index import check_index, expand_ellipsis, needed_span
+from eyeline._pyramid import areas, span
 from eyeline._types import Tile
 from eyeline.impl import _windows
 from eyeline.impl._problem import Problem
@@ -32,46 +33,15 @@ from eyeline.impl._statistics import (
     Wants,
 )
 from eyeline.masks import Mask
+from eyeline.measuring import Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["AttentionMap", "Measure", "TopK"]
+__all__ = ["AttentionMap", "TopK"]
 
 DENSE_LIMIT = 256 * 2**20
 """Bytes of weights that `dense()` and indexing make without being told otherwise."""
-
-TILE_SIZE = 256
-"""Pixels along each side of a `tile`."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """Statistics to take in one pass over the weights.
-
-    Args:
-        top_k: How many of the largest weights per query.
-        entropy: Entropy of each query's weights.
-        received: Attention that each key receives.
-        pooled: A picture of the weights: cells along both sides, or `(rows, cols)`.
-        reduce: What a cell of the picture is: "sum", "max" or "mean" of its weights.
-        rows: Queries whose weights are wanted, all of them; -1 is the last query.
-    """
-
-    top_k: int = 0
-    entropy: bool = False
-    received: bool = False
-    pooled: int | tuple[int, int] | None = None
-    reduce: Reduce = "sum"
-    rows: tuple[int, ...] = ()
-
-    def wants(self, *, output: bool = False) -> Wants:
-        """The same, as the implementations take it."""
-        pooling = None
-        if self.pooled is not None:
-            size = (self.pooled, self.pooled) if isinstance(self.pooled, int) else self.pooled
-            pooling = Pooling(*size, reduce=self.reduce)
-        return Wants(self.top_k, self.entropy, self.received, pooling, output)
 
 
 class AttentionMap:
@@ -309,25 +279,14 @@ class AttentionMap:
             Exact at every level; the cost is that of the weights under the tile.
         """
         self._check_unchanged()
-        if level < 0 or min(i, j) < 0:
-            raise ValueError(f"level, i and j count from 0, got {level}, {i}, {j}")
         Pooling(1, 1, reduce)
-        pixel = 2**level
-        side = TILE_SIZE * pixel
-        spans = []
-        for name, number, length in (("i", i, self.shape[2]), ("j", j, self.shape[3])):
-            if number * side >= length:
-                count = max(-(-length // side), 1)
-                raise IndexError(f"tile {name}={number}: level {level} has {count} (from 0)")
-            spans.append(slice(number * side, min((number + 1) * side, length)))
-        tile = self.problem.whole()._replace(rows=spans[0], cols=spans[1])
+        rows = span("i", i, level, self.shape[2])
+        cols = span("j", j, level, self.shape[3])
+        tile = self.problem.whole()._replace(rows=rows, cols=cols)
         kind: Reduce = "max" if reduce == "max" else "sum"
-        result = self._chosen().pixels(self.problem, self.normalizer, tile, pixel, kind)
+        result = self._chosen().pixels(self.problem, self.normalizer, tile, 2**level, kind)
         if reduce == "mean":
-            heights, widths = (
-                torch.bincount(torch.arange(s.stop - s.start) // pixel) for s in spans
-            )
-            result /= (heights[:, None] * widths).to(result.device)
+            result /= areas(rows, cols, level).to(result.device)
         return result
 
     def stream(self, tile: Tile | None = None) -> Iterator[tuple[Tile, Tensor]]:

@@ -1,16 +1,15 @@
 """A reading: a text that a model has read. Terminal, notebook, page and file are views of one."""
 
-import dataclasses
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
 
 from eyeline import _map_files
 from eyeline._errors import EyelineError
+from eyeline._origin import Origin
+from eyeline._reading_files import from_data, to_data
 from eyeline._reading_inputs import (
     TextTooLong,
     check_layers,
@@ -20,14 +19,10 @@ from eyeline._reading_inputs import (
     target_ids,
 )
 from eyeline.capture import watch
-from eyeline.capture.loading import LoadedModel, open_model
+from eyeline.capture.loading import Family, LoadedModel, open_model
 from eyeline.capture.pacing import Tick, paced
-from eyeline.capture.projections import Projections, Seen, find_projections, listen
-from eyeline.capture.records import Maps, Record
 from eyeline.heads import HeadReport, census
-from eyeline.impl._problem import Problem
-from eyeline.impl._statistics import Normalizer
-from eyeline.interventions import Change, Outcome, intervene, run
+from eyeline.interventions import Change, Outcome, intervene
 from eyeline.looks import Look, check_head, check_layer, make_look
 from eyeline.maps import AttentionMap
 from eyeline.models import resolve
@@ -42,9 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Reading", "TextTooLong", "load", "read"]
-
-_LONG = 512
-"""Tokens beyond which `steps` stops the model behind its layer."""
 
 
 def load(
@@ -131,10 +123,19 @@ def read(
         watch(loaded.network, layers=layers, keep=keep) as maps,
     ):
         said = loaded.run(inputs, last=True)
-    predictions = predictions_of(loaded, said, target_tokens or tokens)
-    made = Reading(text, tokens, target_tokens, loaded, maps, predictions, inputs)
-    made.target = target
-    return made
+    records = maps.records.values()
+    return Reading(
+        text=text,
+        tokens=tokens,
+        target=target,
+        target_tokens=target_tokens,
+        model=loaded.name,
+        source=loaded.source,
+        family=loaded.family,
+        maps={(r.kind, r.layer): r.map for r in records},
+        predictions=predictions_of(loaded, said, target_tokens or tokens),
+        origin=Origin(loaded, inputs, {(r.kind, r.layer): r.name for r in records}, len(tokens)),
+    )
 
 
 class Reading:
@@ -156,26 +157,23 @@ class Reading:
 
     def __init__(
         self,
+        *,
         text: str,
         tokens: Sequence[Token],
+        target: str | None,
         target_tokens: Sequence[Token],
-        loaded: LoadedModel,
-        maps: Maps,
+        model: str,
+        source: str,
+        family: Family,
+        maps: Mapping[tuple[str, int], AttentionMap],
         predictions: Sequence[Prediction],
-        inputs: dict[str, Any],
+        origin: Origin | None = None,
     ) -> None:
-        self.text, self.tokens, self.target_tokens = text, list(tokens), list(target_tokens)
-        self.model, self.source, self.family = loaded.name, loaded.source, loaded.family
+        self.text, self.tokens = text, list(tokens)
+        self.target, self.target_tokens = target, list(target_tokens)
+        self.model, self.source, self.family = model, source, family
         self.predictions = list(predictions)
-        self.target: str | None = None
-        self._said: Tensor | None = None
-        self._loaded: LoadedModel | None = loaded
-        self._inputs = inputs
-        self._last_rerun: tuple[tuple[str, int], dict[str, Any]] | None = None
-        self._names = {(r.kind, r.layer): r.name for r in maps.records.values()}
-        self._set_maps({(r.kind, r.layer): r.map for r in maps.records.values()})
-
-    def _set_maps(self, maps: dict[tuple[str, int], AttentionMap]) -> None:
+        self._origin = origin
         self.encoder, self.decoder, self.cross = (
             {layer: m for (k, layer), m in sorted(maps.items()) if k == kind}
             for kind in ("encoder", "decoder", "cross")
@@ -272,8 +270,8 @@ class Reading:
         check_head(attention_map.shape[1], head)
         token = find_token(self.query_tokens(kind), query)
         context: dict[str, Any] = {}
-        if self._loaded is not None:
-            context = self._rerun(kind, layer, attention_map, tick)
+        if self._origin is not None:
+            context = self._origin.hear(kind, layer, attention_map, tick)
             attention_map = context.pop("map")
         return make_steps(
             attention_map,
@@ -300,31 +298,6 @@ class Reading:
             r for layer, m in self.maps(kind).items() for r in census(m, layer, tokens, queries)
         ]
 
-    def _listen(
-        self, name: str, layer: int, parts: Projections | None, tick: Tick | None
-    ) -> tuple[Seen | None, Record | None]:
-        """What goes through one layer's projections; of a long text the layers behind do not run.
-
-        Returns:
-            What was seen, and the attention call's record; None where the pass was stopped.
-        """
-        network, (module, _, call) = self.network, name.partition("@")
-        long = parts is not None and not call and len(self.tokens) > _LONG
-        seen, maps = None, None
-        # the pass must be left before it is known that it was enough: `watch` then asks nothing
-        with suppress(_Enough), ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(paced(network, tick))
-            maps = stack.enter_context(watch(network, layers=[layer], outputs=True))
-            if parts is not None:
-                attention = network.get_submodule(module)
-                seen = stack.enter_context(listen(parts, attention, int(call or 0)))
-            if long and parts is not None:
-                handle = parts.output.module.register_forward_hook(_stop)
-                stack.callback(handle.remove)
-            self._with_model().run(self._inputs, last=True)
-        return seen, None if maps is None else maps.records.get(name)
-
     def intervene(self, *changes: Change, tick: Tick | None = None) -> Outcome:
         """What the model says without some heads or edges, beside what it said.
 
@@ -338,45 +311,23 @@ class Reading:
         return intervene(self, changes, tick=tick)
 
     @property
-    def network(self) -> nn.Module:
-        """The model's network.
+    def origin(self) -> Origin:
+        """The model that read the text, and what it was given.
 
         Raises:
             EyelineError: The reading was loaded from a file: no model came with it.
         """
-        return self._with_model().network
-
-    def _with_model(self) -> LoadedModel:
-        if self._loaded is None:
+        if self._origin is None:
             raise EyelineError(
                 f"this reading was loaded from a file, without {self.model}: "
                 "read the text again to change something"
             )
-        return self._loaded
+        return self._origin
 
     @property
     def loaded(self) -> LoadedModel | None:
         """The model and its tokenizer; None where the reading was loaded from a file."""
-        return self._loaded
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """What the network was given."""
-        return self._inputs
-
-    def module_of(self, kind: str, layer: int) -> tuple[nn.Module, str]:
-        """The network, and the name of a layer's attention module in it."""
-        return self.network, self._names[kind, layer]
-
-    def decode(self, number: int) -> str:
-        """The text of a number of the vocabulary."""
-        return self._with_model().tokenizer.decode([number])
-
-    def said(self, tick: Tick | None = None) -> Tensor:
-        """What the model says of this text (see `LoadedModel.run`), once more; kept."""
-        if self._said is None:
-            self._said = run(self._with_model(), self._inputs, next(iter(self.maps())), tick)
-        return self._said
+        return None if self._origin is None else self._origin.loaded
 
     def show(self, **place: Any) -> Any:
         """The explorer: in a notebook its widget, elsewhere the browser.
@@ -422,16 +373,7 @@ class Reading:
             for kind in self.kinds
             for layer, m in self.maps(kind).items()
         }
-        extra = {
-            "text": self.text,
-            "tokens": [dataclasses.asdict(t) for t in self.tokens],
-            "target_tokens": [dataclasses.asdict(t) for t in self.target_tokens],
-            "model": self.model,
-            "source": self.source,
-            "family": self.family,
-            "predictions": [p.to_dict() for p in self.predictions],
-        }
-        _map_files.save(maps, Path(path), extra)
+        _map_files.save(maps, Path(path), to_data(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "Reading":
@@ -444,68 +386,15 @@ class Reading:
         if not isinstance(extra, dict) or "tokens" not in extra:
             raise EyelineError(f"{path} holds a map, not a reading: open it with AttentionMap.load")
         try:
-            return cls._restore(maps, extra)
+            found = {}
+            for name, (problem, normalizer) in maps.items():
+                kind, _, layer = name.partition("/")
+                found[kind, int(layer)] = AttentionMap(problem, normalizer)
+            return cls(maps=found, **from_data(extra))
         except (KeyError, ValueError, TypeError) as error:
             raise EyelineError(f"{path} is not a whole reading: {error!r}") from None
-
-    @classmethod
-    def _restore(
-        cls, maps: dict[str, tuple[Problem, Normalizer]], extra: dict[str, Any]
-    ) -> "Reading":
-        reading = cls.__new__(cls)
-        reading.text, reading.model, reading.source = extra["text"], extra["model"], extra["source"]
-        reading.family = extra.get("family", "encoder")
-        reading.tokens = [Token(**t) for t in extra["tokens"]]
-        reading.target_tokens = [Token(**t) for t in extra["target_tokens"]]
-        reading.predictions = [
-            Prediction(
-                p["kind"],
-                p["position"],
-                tuple((word, float(share)) for word, share in p["candidates"]),
-                tuple(p["vector"]),
-            )
-            for p in extra["predictions"]
-        ]
-        reading._loaded, reading._inputs, reading._names = None, {}, {}
-        reading._last_rerun, reading.target, reading._said = None, None, None
-        found = {}
-        for name, (problem, normalizer) in maps.items():
-            kind, _, layer = name.partition("/")
-            found[kind, int(layer)] = AttentionMap(problem, normalizer)
-        reading._set_maps(found)
-        return reading
 
     def __repr__(self) -> str:
         shown = self.text if len(self.text) <= 40 else f"{self.text[:40]}…"
         layers = ", ".join(f"{len(self.maps(k))} {k}" for k in self.kinds)
         return f"Reading({shown!r}, {len(self.tokens)} tokens, {self.model}: {layers} layers)"
-
-    def _rerun(
-        self, kind: str, layer: int, attention_map: AttentionMap, tick: Tick | None = None
-    ) -> dict[str, Any]:
-        """Run the model again as far as one layer, listening to its projections."""
-        assert self._loaded is not None
-        if self._last_rerun is not None and self._last_rerun[0] == (kind, layer):
-            return dict(self._last_rerun[1])
-        self._last_rerun = None  # two layers at a time would be one too many
-        network, name = self._loaded.network, self._names[kind, layer]
-        heads, kv_heads = attention_map.shape[1], attention_map.problem.key.shape[1]
-        parts = find_projections(network, name, heads, kv_heads)
-        seen, record = self._listen(name, layer, parts, tick)
-        if record is not None:
-            context = {"output": record.output, "map": record.map}
-        else:  # stopped behind the layer: what entered W_O are the heads' outputs
-            assert seen is not None and seen.concat is not None
-            output = seen.concat.unflatten(-1, (heads, -1)).transpose(1, 2)
-            context = {"output": output, "map": attention_map}
-        context |= {"projections": parts, "seen": seen}
-        self._last_rerun = ((kind, layer), context)
-        return dict(context)
-
-
-class _Enough(Exception):
-    """The layer that somebody listens to is done."""
-
-
-def _stop(_module: nn.Module, _args: object, _output: object) -> None:
-    raise _Enough

@@ -17,7 +17,7 @@ def written(mask, size=4):
 def test_an_edge_under_any_mask(before):
     module = nn.Identity()
     with edges_cut({(module, 0): [Edge(1, 3, 2), Edge(0, 2, 0)]}):
-        found = written(narrowed(module, before))
+        found = written(narrowed(module, before, (2, 4, 4)))
     expected = torch.ones(1, 2, 4, 4, dtype=torch.bool)
     if before is not None:
         expected &= written(before if isinstance(before, masks.Mask) else masks.dense(before))
@@ -28,13 +28,17 @@ def test_an_edge_under_any_mask(before):
 def test_only_the_call_that_is_meant():
     module = nn.Identity()
     with edges_cut({(module, 1): [Edge(0, 0, 0)]}):
-        assert narrowed(module, None) is None
-        assert narrowed(module, None) is not None
-        assert narrowed(module, None) is None
-    assert narrowed(module, None) is None
+        assert narrowed(module, None, (1, 4, 4)) is None
+        assert narrowed(module, None, (1, 4, 4)) is not None
+        assert narrowed(module, None, (1, 4, 4)) is None
+    assert narrowed(module, None, (1, 4, 4)) is None
 
 
-def test_masks_of_numbers_are_refused():
-    module = nn.Identity()
-    with edges_cut({(module, 0): [Edge(0, 0, 0)]}), pytest.raises(NotImplementedError):
-        narrowed(module, torch.zeros(1, 1, 4, 4))
+@pytest.mark.parametrize("shape", [(4, 4), (1, 1, 1, 4), (2, 3, 4, 4)])
+def test_numbers_that_are_added_become_minus_infinity(shape):
+    module, added = nn.Identity(), torch.randn(shape)
+    with edges_cut({(module, 0): [Edge(1, 2, 3)]}):
+        found = narrowed(module, added, (3, 4, 4))
+    expected = added.broadcast_to(shape[0] if len(shape) == 4 else 1, 3, 4, 4).clone()
+    expected[:, 1, 2, 3] = -torch.inf
+    assert isinstance(found, torch.Tensor) and torch.equal(found, expected)

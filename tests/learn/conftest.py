@@ -24,26 +24,3 @@ def box():
 
     with Sandbox(Limits(seconds=10)) as made:
         yield made
-
-
-@pytest.fixture
-def eyeline(monkeypatch, capsys, tmp_path):
-    """`eyeline("drill", …)`: the command line in this process; `(code, out, err)`."""
-    import io
-    import signal
-
-    from eyeline.cli import main
-
-    monkeypatch.setenv("EYELINE_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments, stdin: str = ""):
-        monkeypatch.setattr(sys, "argv", ["eyeline", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        before = signal.getsignal(signal.SIGPIPE)
-        with pytest.raises(SystemExit) as end:
-            main()
-        signal.signal(signal.SIGPIPE, before)
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return run

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from _toy import Alphabet
 
+from _toy import Alphabet
 from eyeline._errors import CheckpointError, EyelineError
 from eyeline.train import Settings, train
 from eyeline.train.state import FILE
@@ -75,7 +75,7 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
         sys.executable,
         "-c",
         textwrap.dedent(code),
-        str(Path(__file__).parent),
+        str(Path(__file__).parent.parent),
         str(tmp_path),
     ]
     last = 0
@@ -167,7 +167,7 @@ def test_two_processes_learn_what_one_does(tmp_path, how):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(PROCESSES))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    command += [str(script), str(Path(__file__).parent), str(tmp_path), how]
+    command += [str(script), str(Path(__file__).parent.parent), str(tmp_path), how]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]

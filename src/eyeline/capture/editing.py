@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from eyeline import masks
+from eyeline._types import Tile
 from eyeline.capture.projections import Projections
 from eyeline.masks import Mask
 
@@ -50,8 +52,16 @@ def is_cut() -> bool:
     return _cut.get() is not None
 
 
-def narrowed(module: nn.Module, mask: Mask | Tensor | None) -> Mask | Tensor | None:
-    """The mask of a module's call without the edges that are cut there."""
+def narrowed(
+    module: nn.Module, mask: Mask | Tensor | None, shape: tuple[int, int, int]
+) -> Mask | Tensor | None:
+    """The mask of a module's call without the edges that are cut there.
+
+    Args:
+        module: The attention module.
+        mask: Its mask; numbers are added to the scores.
+        shape: Heads, queries and keys of the call.
+    """
     rules, calls = _cut.get(), _calls.get()
     if rules is None or calls is None:
         return mask
@@ -61,8 +71,9 @@ def narrowed(module: nn.Module, mask: Mask | Tensor | None) -> Mask | Tensor | N
     if rule is None:
         return mask
     if isinstance(mask, Tensor):
-        if mask.dtype.is_floating_point:
-            raise NotImplementedError("edges cannot be cut under a mask of numbers that are added")
+        if mask.dtype.is_floating_point:  # numbers that are added: -inf is a cut
+            spans = (slice(0, length) for length in (1, *shape))
+            return torch.where(rule.tile(Tile(*spans), mask.device), mask, -torch.inf)
         return masks.dense(mask) & rule
     return rule if mask is None else mask & rule
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from eyeline._compiling import outside_graphs
 from eyeline.capture.borrowing import NAME, borrowed
 from eyeline.capture.recipes import Recipe
 from eyeline.capture.symbolic_mask import SymbolicMask
@@ -43,8 +44,8 @@ def inputs_noted(model: nn.Module) -> Iterator[None]:
     from transformers import PreTrainedModel
 
     # no part of a compiled graph: what they do is for us alone
-    enter: Any = torch.compiler.disable(_enter)
-    leave: Any = torch.compiler.disable(_leave)
+    enter: Any = outside_graphs(_enter)
+    leave: Any = outside_graphs(_leave)
     handles = []
     for module in model.modules():
         # what calls the attention interface has a config to choose by, and projections

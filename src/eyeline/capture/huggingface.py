@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from eyeline._compiling import outside_graphs
 from eyeline.biases import Bias
 from eyeline.capture.borrowing import NAME, borrowed
 from eyeline.capture.editing import narrowed
@@ -30,7 +31,7 @@ from eyeline.maps import AttentionMap
 __all__ = ["attention_forward", "installed", "pretrained_models", "refusal"]
 
 
-@torch.compiler.disable  # it looks for watchers and reads version counters; a graph break is right
+@outside_graphs  # it looks for watchers and reads version counters; a graph break is right
 def attention_forward(
     module: nn.Module,
     query: Float[Tensor, "batch num_heads q_len head_dim"],
@@ -89,7 +90,7 @@ def attention_forward(
     if isinstance(attention_mask, SymbolicMask):
         mask = attention_mask.rule
         _check_mask(attention_mask, query, key)
-    mask = narrowed(module, mask)
+    mask = narrowed(module, mask, (query.shape[1], query.shape[2], key.shape[2]))
     bias: Tensor | Bias | None = None
     if position_bias is not None:
         bias = symbolic_bias(module, position_bias)

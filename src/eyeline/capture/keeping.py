@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from eyeline.impl._problem import Problem
-from eyeline.maps import AttentionMap, Measure
+from eyeline.maps import AttentionMap
 from eyeline.masks import Mask
+from eyeline.measuring import Measure
 
 __all__ = ["Keep", "MeasuredMap", "OutlinedMap", "Wanted"]
 

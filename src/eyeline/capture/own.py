@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from eyeline._compiling import outside_graphs
 from eyeline.capture.editing import is_cut, narrowed
 from eyeline.capture.recipes import Recipe
 from eyeline.capture.recording import measure_for, slots_for
@@ -31,7 +31,7 @@ def watched_modules(model: nn.Module) -> list[Watched]:
 def listening(module: Watched) -> Iterator[None]:
     """Record the module's calls while the block lasts."""
     # it looks for watchers and reads version counters: no part of a compiled graph
-    observer: Any = torch.compiler.disable(_observe)
+    observer: Any = outside_graphs(_observe)
     module.observers = (*module.observers, observer)
     # a torch.nn.TransformerEncoderLayer leaves out a module without hooks, and fuses all of it
     needs_hook = isinstance(module, MultiheadAttention)
@@ -56,7 +56,9 @@ def _observe(
     call: dict[str, Any],
 ) -> Tensor:
     if is_cut():
-        call = call | {"attn_mask": narrowed(module, call.get("attn_mask"))}
+        query, key, _ = vectors
+        shape = (query.shape[1], query.shape[2], key.shape[2])
+        call = call | {"attn_mask": narrowed(module, call.get("attn_mask"), shape)}
     slots = slots_for(module, causal=kind == "decoder", cross=kind == "cross")
     if not slots:
         return attention(*vectors, **call)

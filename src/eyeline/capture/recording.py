@@ -16,7 +16,8 @@ from eyeline.capture.keeping import MeasuredMap, Wanted
 from eyeline.capture.recipes import AtHand, Recipe, RecomputedMap
 from eyeline.capture.records import VECTORS, Kind, Maps, Record
 from eyeline.capture.sharing import Past
-from eyeline.maps import AttentionMap, Measure
+from eyeline.maps import AttentionMap
+from eyeline.measuring import Measure
 
 __all__ = ["Recorder", "Slot", "measure_for", "recording", "slots_for"]
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from eyeline._compiling import outside_graphs
 from eyeline._types import Tile
 from eyeline.capture.hf_masks import Frame, MaskFunction, translate
 from eyeline.masks import Mask
@@ -105,7 +106,7 @@ class SymbolicMask:
         return f"SymbolicMask({self.rule or 'everybody'}, shape={list(self.shape)})"
 
 
-@torch.compiler.disable  # reads closures and the padding's content; a graph break is the price
+@outside_graphs  # reads closures and the padding's content; a graph break is the price
 def make_mask(
     batch_size: int,
     q_length: int,

@@ -4,15 +4,15 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import nn
 
+from eyeline._compiling import outside_graphs
 from eyeline._errors import EyelineError
 from eyeline.capture import huggingface, own, torch_mha
 from eyeline.capture.keeping import Keep, Wanted
 from eyeline.capture.recording import Recorder, recording
 from eyeline.capture.records import Maps, UnsupportedModel
-from eyeline.maps import Measure
+from eyeline.measuring import Measure
 
 __all__ = ["watch"]
 
@@ -85,8 +85,8 @@ def watch(
             stack.enter_context(own.listening(module))
         handles = [torch_mha.listen(module) for module in modules]
         # what the recorder does is for us alone: no part of a compiled graph
-        begin: Any = torch.compiler.disable(recorder.begin)
-        end: Any = torch.compiler.disable(recorder.end)
+        begin: Any = outside_graphs(recorder.begin)
+        end: Any = outside_graphs(recorder.end)
         handles.append(model.register_forward_pre_hook(begin))
         handles.append(model.register_forward_hook(end, always_call=True))
         for handle in handles:

@@ -7,9 +7,9 @@ know the kernels as operators (`_native_ops`); plain calls take a short way (`_n
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
+from eyeline._compiling import constant_in_graphs
 from eyeline._types import Tile
 from eyeline.impl import _native_ops, _native_rules, _native_window, _windows
 from eyeline.impl._native_library import DTYPES, WIDEST, library
@@ -21,7 +21,7 @@ from eyeline.impl._statistics import Normalizer, Reduce, RowNumbers, Statistics,
 MOST_TOP_K = 64
 
 
-@torch.compiler.assume_constant_result
+@constant_in_graphs
 def missing() -> str | None:
     """Why there are no kernels on this computer, if there are none."""
     loaded = library()

@@ -84,7 +84,7 @@ class Exercise:
         axes: Names of the output's axes.
         without: Names that the solution must do without, for they are what is being written.
         examine: Where the function is an attention that the doctor can examine: the options of
-            `eyeline.check(function, "attention", …)`; else None.
+            `eyeline.check(function, …)`; else None.
         others: Further functions of the file that are to be written.
         tolerance: How far a number may be off, absolutely, and ten times that relatively.
     """

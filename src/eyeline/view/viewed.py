@@ -12,7 +12,8 @@ from torch import Tensor
 from eyeline.capture.pacing import Tick
 from eyeline.heads import HeadReport, census
 from eyeline.looks import check_head, check_layer
-from eyeline.maps import AttentionMap, Measure
+from eyeline.maps import AttentionMap
+from eyeline.measuring import Measure
 from eyeline.readings import Reading
 from eyeline.view.packets import shades8
 

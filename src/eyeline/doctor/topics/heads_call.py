@@ -46,7 +46,7 @@ class HeadsCall:
         supplied: set[str],
     ) -> None:
         self.candidate, self.twins, self.options = call, twins, options
-        self.signature, self.library = signature, library
+        self.signature, self.arrays = signature, library
         self.sequence, self.axes, self.form, self.supplied = sequence, axes, form, supplied
 
     def call(self, s: Mapping[str, Any]) -> Any:
@@ -58,7 +58,7 @@ class HeadsCall:
         self._give_mask(s, given)
         for role in self.supplied & set(self.signature.parameters):
             if role in WEIGHTS:
-                given[role] = to_library(s[role], self.library)
+                given[role] = to_library(s[role], self.arrays)
             elif role in self.signature.required:
                 given[role] = s[role]
         places, named = self.signature.arguments(given)
@@ -78,7 +78,7 @@ class HeadsCall:
         return twin if self.options.adapter is None else partial(self.options.adapter, twin)
 
     def _sides(self, s: Mapping[str, Any]) -> dict[str, Any]:
-        turn = partial(_turn, sequence=self.sequence, library=self.library)
+        turn = partial(_turn, sequence=self.sequence, library=self.arrays)
         if "query" in self.signature:
             sources = {"query": s["x"], "key": s["keys_from"], "value": s["values_from"]}
             return {side: turn(source) for side, source in sources.items()}
@@ -100,7 +100,7 @@ class HeadsCall:
         if role == "padding" and "mask" in self.signature:
             axes, form = "BS", "ignore"
         shaped = shape_mask(mask, form, axes, s["x"].dtype)
-        given[role] = to_library(shaped, self.library)
+        given[role] = to_library(shaped, self.arrays)
 
     def _axes(self, s: Mapping[str, Any]) -> list[tuple[str, int]]:
         last = s["w_value"].shape[0] if s["w_output"] is None else s["w_output"].shape[0]

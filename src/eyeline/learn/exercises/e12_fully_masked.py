@@ -82,7 +82,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    examine={"empty_rows": "zero"},
+    examine={"what": "attention", "empty_rows": "zero"},
     mistakes=(
         Mistake(
             "attention that gives NaN where a row sees nothing",

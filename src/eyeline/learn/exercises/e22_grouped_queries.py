@@ -74,7 +74,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    examine={},
+    examine={"what": "grouped attention"},
     mistakes=(
         Mistake(
             "key heads given out in turn (repeat): queries 0, 2, 4 read head 0",

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from eyeline._errors import EyelineError
-from eyeline.maps import TILE_SIZE, AttentionMap
+from eyeline._pyramid import TILE_SIZE
+from eyeline.maps import AttentionMap
 from eyeline.view.answers.parameters import Asked
 from eyeline.view.packets import pack, shades8
 from eyeline.view.viewed import BASE, Viewed

@@ -1,0 +1,65 @@
+"""15 % of the tokens are asked for; most of these are masked, some changed, some left."""
+
+import numpy as np
+import pytest
+import torch
+
+from eyeline.models.bert import BertConfig
+from eyeline.train.english import Documents
+from eyeline.train.recipes.tiny_bert import MASK, SEP, TinyBert
+
+SMALL = BertConfig(
+    vocab_size=300,
+    max_length=128,
+    num_segments=2,
+    embed_dim=16,
+    num_layers=1,
+    num_heads=2,
+    hidden_dim=16,
+)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    made = TinyBert(config=SMALL, texts=32, length=64)
+    texts = [f"the cat number {n} sat on the mat and saw dog {n % 7}" for n in range(200)]
+    made.__dict__["documents"] = Documents(texts, texts[:40])
+    return made
+
+
+def test_what_is_asked_and_what_stands_there(recipe):
+    tokens, labels = recipe.batch(0).tensors
+    asked = labels != -100
+    assert recipe.batch(0).count == int(asked.sum())
+    assert 0.10 < float(asked.float().mean()) < 0.20
+    masked = (tokens == MASK) & asked
+    assert 0.7 < int(masked.sum()) / int(asked.sum()) < 0.9
+    assert bool((labels[asked] > MASK).all())  # no special token is asked for
+    assert bool((tokens[:, -1] == SEP).all())
+    assert torch.equal(tokens, recipe.batch(0).tensors[0])
+    assert not torch.equal(tokens, recipe.batch(1).tensors[0])
+
+
+def test_it_learns(recipe):
+    torch.manual_seed(0)
+    network = recipe.network()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    with torch.no_grad():
+        before = recipe.check(network.eval())["nats per token"]
+    network.train()
+    for step in range(20):
+        batch = recipe.batch(step)
+        loss = recipe.loss(network, batch) / batch.count
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        after = recipe.check(network.eval())
+    assert after["nats per token"] < before - 1 and 0 < after["right"] <= 1
+
+
+def test_the_tokenizer_is_berts(recipe):
+    tokenizer = recipe.tokenizer()
+    ids = tokenizer.encode("The CAT").ids
+    assert ids[0] == 2 and ids[-1] == SEP and ids == tokenizer.encode("the cat").ids
+    assert tokenizer.mask_token_id == MASK and np.max(ids) < 300

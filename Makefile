@@ -21,7 +21,7 @@ $(VENV)/.done: pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/
 
 lint: init
 	$(BIN)/ruff format --check src tests bench
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff check --no-cache src tests bench
 	$(BIN)/lint-imports
 
 types: init

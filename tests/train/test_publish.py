@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from _toy import Alphabet
 
 import eyeline
+from _toy import Alphabet
 from eyeline.train import publish, train
 from eyeline.train.publish import CARD, RESULTS
 

@@ -7,16 +7,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from eyeline._errors import EyelineError
+from eyeline.train.optimizers import Optimizers
 from eyeline.train.processes import Processes, whole
-from eyeline.train.recipe import Batch, Recipe
+from eyeline.train.recipe import Batch, Recipe, Settings
 from eyeline.train.schedule import learning_rate
 from eyeline.train.state import State
 
@@ -67,16 +68,7 @@ class Run:
         torch.manual_seed(settings.seed)
         self.network = recipe.network().train()
         self._module = processes.wrap(_Loss(recipe, self.network))
-        matrices = [p for p in self.network.parameters() if p.dim() > 1]
-        vectors = [p for p in self.network.parameters() if p.dim() <= 1]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": settings.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=settings.betas,
-        )
+        self._optimizers = Optimizers(self.network, settings)
         self._average = {n: p.detach().clone() for n, p in self.network.named_parameters()}
         self.step, self.loss, self.speed, self.seconds = 0, math.nan, 0.0, 0.0
         self.curve: list[tuple[int, float]] = []
@@ -90,8 +82,6 @@ class Run:
             EyelineError: The loss is not finite; the last checkpoint is as it was.
         """
         begin, settings = time.perf_counter(), self.recipe.settings
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, settings)
         batch = self.recipe.batch(self.step)
         share = self._module(self.processes.part(batch)) * (self.processes.count / batch.count)
         self.loss = float(self.processes.total(share.detach()) / self.processes.count)
@@ -100,10 +90,10 @@ class Run:
                 f"the loss is {self.loss} at step {self.step}: the run has diverged; lower the "
                 f"learning rate ({settings.learning_rate}) or raise warmup, and start afresh"
             )
-        self._optimizer.zero_grad()
+        self._optimizers.zero_grad()
         share.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        self._optimizer.step()
+        self._optimizers.step(learning_rate(self.step, settings))
         self._add_to_average()
         self.step += 1
         seconds = time.perf_counter() - begin
@@ -168,7 +158,7 @@ class Run:
         for name, parameter in self.network.named_parameters():
             tensors[f"parameter.{name}"] = whole(parameter.detach())
             tensors[f"average.{name}"] = whole(self._average[name])
-            for key, value in self._optimizer.state.get(parameter, {}).items():
+            for key, value in self._optimizers.kept(parameter).items():
                 tensors[f"optimizer.{name}.{key}"] = whole(value)
         return State(
             self.step,
@@ -190,18 +180,19 @@ class Run:
         """
         settings = asdict(self.recipe.settings)
         settings["betas"] = list(settings["betas"])
-        other = [n for n in settings if state.settings.get(n) != settings[n]]
+        # a setting that is younger than the run had the value that is now its default
+        began = asdict(Settings(0, 0.0)) | state.settings
+        other = [n for n in settings if began[n] != settings[n]]
         if other:
             raise EyelineError(
-                f"{self.folder} holds a run with other settings ({other[0]} was "
-                f"{state.settings.get(other[0])}, is {settings[other[0]]}): remove it, or train "
-                "into another folder"
+                f"{self.folder} holds a run with other settings ({other[0]} was {began[other[0]]}, "
+                f"is {settings[other[0]]}): remove it, or train into another folder"
             )
         try:
             for name, parameter in self.network.named_parameters():
                 _copy(parameter, state.tensors[f"parameter.{name}"])
                 _copy(self._average[name], state.tensors[f"average.{name}"])
-                self._optimizer.state[parameter] = _optimizer_state(name, parameter, state)
+                self._optimizers.restore(parameter, partial(_kept, name, parameter, state))
         except (KeyError, RuntimeError) as error:
             raise EyelineError(
                 f"{self.folder} holds a run of another network ({error}): remove it, or train into "
@@ -221,16 +212,13 @@ def _copy(target: Tensor, source: Tensor) -> None:
     target.copy_(source)
 
 
-def _optimizer_state(name: str, parameter: Tensor, state: State) -> dict[str, Any]:
-    kept = {}
-    for key in ("step", "exp_avg", "exp_avg_sq"):
-        source = state.tensors[f"optimizer.{name}.{key}"]
-        if key == "step":
-            kept[key] = source.clone()
-            continue
-        kept[key] = torch.zeros_like(parameter)
-        _copy(kept[key], source)
-    return kept
+def _kept(name: str, parameter: Tensor, state: State, key: str) -> Tensor:
+    source = state.tensors[f"optimizer.{name}.{key}"]
+    if source.shape != parameter.shape:  # AdamW's count of steps
+        return source.clone()
+    target = torch.zeros_like(parameter)
+    _copy(target, source)
+    return target
 
 
 def train(

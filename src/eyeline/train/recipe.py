@@ -24,6 +24,7 @@ class Settings:
         last_rate: Where it ends, as a share of the highest.
         weight_decay: Of matrices; vectors (norms, biases) do not decay.
         betas: Of AdamW.
+        optimizer: "adamw"; "muon": for the matrices between layers (`optimizers`).
         clip: Gradients are scaled down to this norm.
         average: Share of the old in the running average of parameters that is kept as the result,
             one step at a time; 0 keeps the parameters themselves.
@@ -48,6 +49,7 @@ class Settings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     patience: int | None = None
     seed: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
 
 
 class Batch(NamedTuple):

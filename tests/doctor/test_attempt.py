@@ -49,6 +49,17 @@ def test_warnings_are_kept_for_the_diagnosis():
     assert attempt(loud).warned == ["careful"]
 
 
+def test_what_is_printed_is_counted_and_not_shown(capsys):
+    def talks():
+        for _ in range(1000):
+            print("x" * 999)
+        return torch.zeros(1)
+
+    count, beginning = attempt(talks).printed
+    assert count == 1_000_000 and beginning == "x" * 200
+    assert capsys.readouterr() == ("", "")
+
+
 def test_things_in_words():
     assert describe(torch.ones(2, 3)) == "a tensor [2, 3]"
     assert describe((1, 2)) == "a tuple of 2" and describe("x").startswith("str ")

@@ -19,6 +19,7 @@ def check(
     mask: Annotated[str | None, typer.Option(help="attend, ignore, add or ones.")] = None,
     causal: Annotated[str | None, typer.Option(help="yes, no, top-left or bottom-right.")] = None,
     num_heads: Annotated[int | None, typer.Option(help="Of a module that does not say.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long one call may take.")] = 20.0,
     as_json: JsonOption = False,
 ) -> None:
     """Is this attention right, and if not, which mistake is it? Exit code 0 right, 1 wrong."""
@@ -27,7 +28,13 @@ def check(
     from eyeline.view.diagnosis import render_diagnosis
 
     diagnosis = check_file(
-        target, what, layout=layout, mask=mask, causal=causal, num_heads=num_heads
+        target,
+        what,
+        layout=layout,
+        mask=mask,
+        causal=causal,
+        num_heads=num_heads,
+        seconds=seconds,
     )
     if as_json:
         typer.echo(to_json(diagnosis.to_dict()))

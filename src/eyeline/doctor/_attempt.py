@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from eyeline._errors import EyelineError, one_line
+from eyeline.doctor._limits import SECONDS, Heard, TimeIsUp, listening, time_limit
 
-__all__ = ["Answer", "NeedsDevice", "Problem", "Unusable", "attempt", "describe"]
+__all__ = ["Answer", "NeedsDevice", "NeverEnds", "Problem", "Unusable", "attempt", "describe"]
 
 _OURS = str(Path(__file__).parent)
 
@@ -25,7 +26,7 @@ class Problem:
     """Why a candidate gave no numbers.
 
     Attributes:
-        kind: "raises", "returns nothing", "returns no numbers", "wrong shape".
+        kind: "raises", "returns nothing", "returns no numbers", "wrong shape", "never ends".
         message: A sentence for a beginner.
     """
 
@@ -41,6 +42,14 @@ class Unusable(Exception):
         self.problem = Problem(kind, message)
 
 
+class NeverEnds(Exception):
+    """The candidate was stopped: no use in asking it more."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
 class NeedsDevice(EyelineError):
     """The candidate asks for an accelerator that is not here: it could not be checked."""
 
@@ -53,11 +62,13 @@ class Answer:
         value: The numbers in the recipe's own layout.
         problem: Why there are none.
         warned: What Python warned of meanwhile.
+        printed: How many characters were printed, and the first of them.
     """
 
     value: Tensor | None = None
     problem: Problem | None = None
     warned: list[str] = field(default_factory=list)
+    printed: tuple[int, str] = (0, "")
 
 
 def attempt(call: Callable[[], Tensor], *, grad: bool = False) -> Answer:
@@ -69,11 +80,15 @@ def attempt(call: Callable[[], Tensor], *, grad: bool = False) -> Answer:
 
     Raises:
         NeedsDevice: The candidate wants a GPU and there is none.
+        NeverEnds: It was stopped after `_limits.SECONDS`.
     """
-    with warnings.catch_warnings(record=True) as heard, _surroundings(grad):
+    with warnings.catch_warnings(record=True) as heard, _surroundings(grad) as said:
         warnings.simplefilter("always")
         try:
-            answer = Answer(call())
+            with time_limit():
+                answer = Answer(call())
+        except TimeIsUp as late:
+            raise NeverEnds(_too_long(late)) from None
         except Unusable as unusable:
             answer = Answer(problem=unusable.problem)
         except EyelineError:
@@ -81,17 +96,18 @@ def attempt(call: Callable[[], Tensor], *, grad: bool = False) -> Answer:
         except Exception as error:
             answer = Answer(problem=_explain(error))
     answer.warned = [one_line(warning.message) for warning in heard]
+    answer.printed = (said.count, said.beginning)
     return answer
 
 
 @contextmanager
-def _surroundings(grad: bool) -> Iterator[None]:
-    """float64 where the candidate makes tensors itself; the caller's generator stays as it is."""
+def _surroundings(grad: bool) -> Iterator[Heard]:
+    """float64 where the candidate makes tensors itself; generator and terminal stay as they are."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(grad):
-            yield
+        with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(grad), listening() as said:
+            yield said
     finally:
         torch.set_default_dtype(before)
 
@@ -109,7 +125,15 @@ def _explain(error: Exception) -> Problem:
     return Problem("raises", f"your code stopped with {type(error).__name__}: {text}{where}")
 
 
-def _line(error: Exception) -> str:
+def _too_long(late: TimeIsUp) -> Problem:
+    return Problem(
+        "never ends",
+        f"your code had not ended after {SECONDS.get():g} seconds{_line(late)}. Is there a loop that "
+        "never ends? If it only is slow, give it more: check(candidate, seconds=…), or --seconds",
+    )
+
+
+def _line(error: BaseException) -> str:
     """The last line of the candidate's own file on the way to the error."""
     trace, last = error.__traceback__, None
     while trace is not None:

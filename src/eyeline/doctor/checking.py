@@ -5,13 +5,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eyeline._errors import EyelineError
+from eyeline._errors import EyelineError, one_line
+from eyeline.doctor._attempt import NeverEnds
 from eyeline.doctor._bisect import bisect
 from eyeline.doctor._cases import fingerprint
 from eyeline.doctor._compare import EMPTY_ROWS, empty_policy, judged_rows, worst
 from eyeline.doctor._convention import Convention, Hypothesis
 from eyeline.doctor._explaining import Reading, distinct, explain
 from eyeline.doctor._invariants import look
+from eyeline.doctor._limits import SECONDS
 from eyeline.doctor._search import Judge
 from eyeline.doctor.diagnosis import NOT_A_NUMBER, UNKNOWN, Diagnosis, Evidence, Stage
 from eyeline.doctor.kinds import Kind, kind_of
@@ -37,6 +39,7 @@ def check(
     base: float | None = None,
     arrays: str | None = None,
     empty_rows: str | None = None,
+    seconds: float = 20.0,
 ) -> Diagnosis:
     """Whether an implementation is right; if not, which known mistake it equals.
 
@@ -60,6 +63,8 @@ def check(
         base: Of rotary positions and sinusoids; default 10000.
         arrays: "torch", "numpy" or "jax"; default: as its source says.
         empty_rows: "zero": a query that may see nothing must get 0. Default: it is only remarked.
+        seconds: How long one call may take before it is stopped (in the main thread of a POSIX
+            system; elsewhere there is no limit).
 
     Returns:
         The diagnosis: `.ok`, `.name`, `.evidence`, `.stages`.
@@ -84,6 +89,17 @@ def check(
         candidate = build(candidate)
     kind = kind_of(candidate, name, what)
     options.only(f"what={kind.name!r}", kind.states)
+    limit = SECONDS.set(seconds)
+    try:
+        return _check(name, candidate, kind, options)
+    except NeverEnds as stopped:
+        stage = Stage("shapes", False, (stopped.problem.message,))
+        return Diagnosis(name, kind.name, ok=False, problem=stopped.problem.kind, stages=(stage,))
+    finally:
+        SECONDS.reset(limit)
+
+
+def _check(name: str, candidate: Callable[..., Any], kind: Kind, options: Options) -> Diagnosis:
     conventions = kind.conventions(name, candidate, options, kind.recipe)
     readings, failed = _run(conventions, options)
     if not readings:
@@ -255,6 +271,9 @@ def _remarks(reading: Reading) -> list[str]:
     for index, (case, answer) in enumerate(zip(judge.cases, convention.answers, strict=True)):
         for warned in answer.warned:
             remarks[f"Python warns: {warned}"] = None
+        if answer.printed[0] and not any(r.startswith("it prints") for r in remarks):
+            count, beginning = answer.printed
+            remarks[f"it prints {count} characters each time: {one_line(beginning)!r}"] = None
         if answer.value is None:
             assert answer.problem is not None
             remarks[f"not checked with {case.name}: {answer.problem.message}"] = None

@@ -1,9 +1,10 @@
 """`eyeline check FILE.py:NAME`: the candidate out of a file.
 
-The file runs here, in this process, as if it were imported. `check_file` is the seam at which a
-child process with limits takes over.
+The file runs here, in this process, as if it were imported: for a file of your own. Code that is
+not trusted belongs into `eyeline.learn.sandbox`.
 """
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eyeline._errors import EyelineError, one_line
+from eyeline.doctor._limits import SECONDS, TimeIsUp, time_limit
 from eyeline.doctor.checking import check
 from eyeline.doctor.diagnosis import Diagnosis
 
@@ -26,7 +28,12 @@ _CAUSAL = {
 
 
 def check_file(
-    target: str, what: str | None = None, *, causal: str | None = None, **stated: Any
+    target: str,
+    what: str | None = None,
+    *,
+    causal: str | None = None,
+    seconds: float = 20.0,
+    **stated: Any,
 ) -> Diagnosis:
     """Check what stands in a file.
 
@@ -34,6 +41,7 @@ def check_file(
         target: `FILE.py:NAME`.
         what: As for `check`.
         causal: "yes", "no", "top-left" or "bottom-right".
+        seconds: As for `check`; the file itself may take as long to be imported.
         stated: Other arguments of `check`.
 
     Raises:
@@ -42,7 +50,12 @@ def check_file(
     if causal not in _CAUSAL:
         known = ", ".join(name for name in _CAUSAL if name)
         raise EyelineError(f"--causal {causal} is not known; choose one of {known}")
-    return check(load_candidate(target), what, causal=_CAUSAL[causal], **stated)
+    limit = SECONDS.set(seconds)
+    try:
+        candidate = load_candidate(target)
+    finally:
+        SECONDS.reset(limit)
+    return check(candidate, what, causal=_CAUSAL[causal], seconds=seconds, **stated)
 
 
 def load_candidate(target: str) -> Callable[..., Any]:
@@ -74,7 +87,14 @@ def _run(path: Path) -> Any:
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)  # its neighbours can be imported, as in `python FILE.py`
     try:
-        spec.loader.exec_module(module)
+        # what it prints is not our answer, and must not stand in our JSON
+        with contextlib.redirect_stdout(sys.stderr), time_limit():
+            spec.loader.exec_module(module)
+    except TimeIsUp as late:
+        raise EyelineError(
+            f"{path} had not been imported after {SECONDS.get():g} seconds{_line_in(late, path)}: "
+            'put what takes long under if __name__ == "__main__":'
+        ) from None
     except SystemExit as end:
         raise EyelineError(
             f"{path} ends the program (exit {end.code}) when it is imported: put that under "
@@ -90,7 +110,7 @@ def _run(path: Path) -> Any:
     return module
 
 
-def _line_in(error: Exception, path: Path) -> str:
+def _line_in(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
         return f" (line {error.lineno})"
     trace, line = error.__traceback__, None

@@ -8,9 +8,9 @@ import time
 
 import pytest
 import torch
-from _command_line import process
 
 import eyeline
+from _command_line import process
 from eyeline._errors import EyelineError
 from eyeline.doctor._limits import SECONDS, TimeIsUp, time_limit
 from eyeline.doctor.files import load_candidate

@@ -129,7 +129,7 @@ def _too_long(late: TimeIsUp) -> Problem:
     return Problem(
         "never ends",
         f"your code had not ended after {SECONDS.get():g} seconds{_line(late)}. Is there a loop "
-        "that never ends? If it only is slow, give it more: check(candidate, seconds=…), or --seconds",
+        "that never ends? If it only is slow, give it more: check(…, seconds=…), or --seconds",
     )
 
 

@@ -72,7 +72,8 @@ def card(run: Run, results: Sequence[Result]) -> str:
         f"- data: {recipe.licence}; the weights may be used under Apache-2.0, as eyeline itself",
         f"- recipe: `eyeline train {recipe.name}`, {run.step} steps, seed {settings.seed}, "
         f"{OPTIMIZERS[settings.optimizer]} at {settings.learning_rate}, "
-        f"warmup {settings.warmup}, a cosine, weight decay {settings.weight_decay}, running average {settings.average}",
+        f"warmup {settings.warmup}, a cosine, weight decay {settings.weight_decay}, "
+        f"running average {settings.average}",
         f"- time: {run.seconds / 3600:.1f} hours on a shared processor",
         "",
     ]

@@ -1,10 +1,11 @@
-"""15 % of the tokens are asked for; most of these are masked, some changed, some left."""
+"""A quarter of the tokens is asked for: most of these masked, some changed, some left."""
 
 import numpy as np
 import pytest
 import torch
 
 from eyeline.models.bert import BertConfig
+from eyeline.train import Batch
 from eyeline.train.english import Documents
 from eyeline.train.recipes.tiny_bert import MASK, SEP, TinyBert
 
@@ -21,23 +22,56 @@ SMALL = BertConfig(
 
 @pytest.fixture(scope="module")
 def recipe():
-    made = TinyBert(config=SMALL, texts=32, length=64)
+    made = TinyBert(config=SMALL, size=2048, length=64)
     texts = [f"the cat number {n} sat on the mat and saw dog {n % 7}" for n in range(200)]
     made.__dict__["documents"] = Documents(texts, texts[:40])
     return made
 
 
 def test_what_is_asked_and_what_stands_there(recipe):
-    tokens, labels = recipe.batch(0).tensors
+    tokens, labels, reaches = recipe.batch(0).tensors
     asked = labels != -100
     assert recipe.batch(0).count == int(asked.sum())
-    assert 0.10 < float(asked.float().mean()) < 0.20
+    assert 0.20 < float(asked.float().mean()) < 0.30 and tokens.shape == (32, 64)
+    assert recipe.batch(3).tensors[0].shape == (16, 128)  # long windows now and then
     masked = (tokens == MASK) & asked
     assert 0.7 < int(masked.sum()) / int(asked.sum()) < 0.9
     assert bool((labels[asked] > MASK).all())  # no special token is asked for
     assert bool((tokens[:, -1] == SEP).all())
+    assert len(reaches) == len(tokens)
     assert torch.equal(tokens, recipe.batch(0).tensors[0])
     assert not torch.equal(tokens, recipe.batch(1).tensors[0])
+
+
+def test_tokens_see_farther_and_farther(recipe):
+    steps = recipe.settings.steps
+    reaches = [recipe.reach(step) for step in range(steps)]
+    assert reaches[0] == 1 and reaches == sorted(reaches)
+    assert recipe.reach(steps // 2) == SMALL.max_length  # the second half sees all
+    assert recipe.held_out[0].tensors[2][0] == SMALL.max_length
+
+
+def test_the_reach_is_a_mask(recipe):
+    """What stands farther away than the reach cannot matter."""
+    torch.manual_seed(0)
+    network = recipe.network().eval()
+    tokens, labels, reaches = recipe.batch(0).tensors
+    labels = labels.clone()
+    labels[:, :32] = -100  # only the second half is asked
+    other = tokens.clone()
+    other[:, :16] = MASK
+    for reach, same in ((1, True), (64, False)):
+        batches = [Batch((t, labels, torch.full_like(reaches, reach)), 1) for t in (tokens, other)]
+        with torch.no_grad():
+            one, two = (float(recipe.loss(network, batch)) for batch in batches)
+        assert (one == two) == same
+
+
+def test_positions_begin_as_waves(recipe):
+    table = recipe.network().positions.weight.detach()
+    assert abs(float(table.std()) - SMALL.init_std) < 0.5 * SMALL.init_std
+    turned = [table[i] @ table[i + 1] for i in (0, 40, 100)]  # a step is the same turn everywhere
+    assert torch.allclose(torch.stack(turned), turned[0].expand(3), rtol=1e-4)
 
 
 def test_it_learns(recipe):

@@ -158,12 +158,13 @@ def _store_columns(
     """
     weights_BHLS, norm_BHL1 = panels.unfold(weights, rows), panels.unfold(norm, rows)
     pool = wants.pooled
-    if pool is None or pool.reduce == "max":
-        by_cell = norm_BHL1.transpose(-2, -1) @ weights_BHLS if wants.received else None
-    else:  # one product serves the pooled rows and, summed, the columns
+    by_cell = None  # rows of weights, summed cell by cell
+    if pool is not None and pool.reduce != "max":  # serves the pooled map and, summed, the columns
         row_cell, used = _row_cells(panels.problem, rows, pool)
-        member = torch.arange(used.start, used.stop)[:, None] == row_cell
-        by_cell = (member.to(norm.device) * norm_BHL1.transpose(-2, -1)) @ weights_BHLS
+        by_cell = _sum_rows(weights_BHLS, norm_BHL1, row_cell - used.start)
+    elif wants.received:
+        # a few sums and not one: a product with a single row is slower than one with sixteen
+        by_cell = _sum_rows(weights_BHLS, norm_BHL1, torch.arange(weights_BHLS.shape[-2]) // 16)
     for piece in pieces:
         cols, inside = piece.span.cols, slice(piece.begin, piece.end)
         bad = None if poison is None else poison[..., inside]
@@ -174,10 +175,16 @@ def _store_columns(
             if bad is not None:
                 received.masked_fill_(bad.any(-2), torch.nan)
         if pool is not None:
-            part = weights_BHLS[..., inside] if by_cell is None else by_cell[..., inside]
-            if pool.reduce == "max":
-                part = weights_BHLS[..., inside]
+            source = weights_BHLS if pool.reduce == "max" else by_cell
+            assert source is not None
+            part = source[..., inside]
             _store_pooled(panels, rows, cols, part, norm_BHL1, bad, pool, result)
+
+
+def _sum_rows(weights: Tensor, norm: Tensor, cell: Tensor) -> Tensor:
+    """Sums of rows, each times its norm, by cell `[B, H, cells, S]`: one matrix product."""
+    member = torch.arange(int(cell[-1]) + 1)[:, None] == cell
+    return (member.to(norm.device) * norm.transpose(-2, -1)) @ weights
 
 
 def _store_pooled(

@@ -106,9 +106,10 @@ async def beside_half_open(client: Client, sockets: int, seconds: float) -> tupl
     """A normal user's p95 alone, and beside so many sockets that never finish their header."""
 
     async def user() -> list[float]:
-        times, end = [], time.monotonic() + seconds
+        times, end, random_ = [], time.monotonic() + seconds, random.Random(1)
         while time.monotonic() < end:
-            times.append((await client.ask("GET", "/api/start"))[2])
+            body = {"text": sentence(random_), "model": "minilm"}
+            times.append((await client.ask("POST", "/api/read", body))[2])
             await asyncio.sleep(0.05)
         return times
 
@@ -166,10 +167,11 @@ def main() -> None:
     minutes = min(parser.parse_args().minutes, 15.0)
     result: dict[str, object] = {"minutes": minutes}
     with serving() as (client, pid):
-        asyncio.run(crowd(client, 10, 20))
+        asyncio.run(crowd(client, 50, 100))  # until as many readings are held as ever are
         before = resident(pid)
         fifty = asyncio.run(crowd(client, 50, 60 * minutes)).summary()
         fifty["memory_growth_percent"] = 100 * (resident(pid) / before - 1)
+        fifty["resident_mb"] = resident(pid)
         report("50 clients, a request every 5 s", fifty)
         many = asyncio.run(crowd(client, 250, min(60, 60 * minutes))).summary()
         report("250 clients, a request every 5 s", many)

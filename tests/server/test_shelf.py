@@ -77,3 +77,20 @@ def test_only_models_that_are_offered():
 def test_a_reading_that_was_made_elsewhere():
     made, reading = shelf(), read("the cat", tiny.loaded("bert"))
     assert made.reading(made.put(reading)).reading is reading
+
+
+def test_so_many_are_held_and_what_was_given_stays(monkeypatch):
+    from eyeline.server import shelf as module
+
+    monkeypatch.setattr(module, "_MOST", 3)
+    made = shelf()
+    given = made.put(read("the dog sat", tiny.loaded("bert")))
+    names = [made.read("cat " * (n + 1), "bert", None, quiet)[0] for n in range(4)]
+    with pytest.raises(Gone):
+        made.reading(names[0])
+    assert all(made.reading(name) for name in [given, *names[1:]])
+    made.read("cat " * 2, "bert", None, quiet)  # used again: another one goes next
+    made.read("the cat", "bert", None, quiet)
+    assert made.reading(names[1])
+    with pytest.raises(Gone):
+        made.reading(names[2])

@@ -1,10 +1,11 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { arc } from "../src/draw/arc";
 import { strongest } from "../src/lib/cover";
 import { percent, short, weight } from "../src/lib/format";
 import { read, START, write } from "../src/lib/hash";
 import { shadeToWeight, unpack, weights } from "../src/lib/packet";
 import { firstToken, type Token } from "../src/lib/reading";
+import { HttpSource } from "../src/lib/source";
 import { lit, type Steps } from "../src/lib/steps";
 
 describe("numbers", () => {
@@ -91,5 +92,45 @@ describe("what lights up", () => {
     expect(lit(steps, { stage: "scaled", key: 2, feature: null }, { stage: "scores", key: 2, feature: null })).toBe(true);
     expect(lit(steps, { stage: "scaled", key: 2, feature: null }, { stage: "scores", key: 1, feature: null })).toBe(false);
     expect(lit(steps, { stage: "concat", key: null, feature: 5 }, { stage: "weighted_sum", key: null, feature: 1 })).toBe(true);
+  });
+});
+
+describe("a reading that the server has let go of", () => {
+  /** A server that holds one reading at a time, and refuses all else with 404. */
+  function server() {
+    let held = "";
+    const asked: string[] = [];
+    const packet = (head: object) => {
+      const json = new TextEncoder().encode(JSON.stringify({ ...head, arrays: {} }));
+      const frame = new Uint8Array(5 + 4 + json.length);
+      frame[0] = "r".charCodeAt(0);
+      new DataView(frame.buffer).setUint32(1, 4 + json.length, true);
+      new DataView(frame.buffer).setUint32(5, json.length, true);
+      frame.set(json, 9);
+      return new Response(frame, { headers: { "content-type": "application/x-eyeline" } });
+    };
+    vi.stubGlobal("fetch", async (path: string, how?: { body?: string }) => {
+      asked.push(path);
+      if (path === "/api/read") {
+        held = JSON.parse(how!.body!).text;
+        return packet({ id: held });
+      }
+      if (!path.includes(`/${held}/`)) return new Response('{"error": "not held"}', { status: 404 });
+      return packet({ of: held });
+    });
+    return asked;
+  }
+  it("is read again, once, and the question asked again", async () => {
+    const asked = server();
+    const source = new HttpSource();
+    await source.send("read", { text: "one" });
+    await source.send("read", { text: "two" });
+    const answer = await source.ask<{ of: string }>("one", "look", { token: 1 });
+    expect(answer.head.of).toBe("one");
+    expect(asked.slice(2)).toEqual(["/api/readings/one/look?token=1", "/api/read", "/api/readings/one/look?token=1"]);
+  });
+  it("that the page never read is an error", async () => {
+    server();
+    await expect(new HttpSource().ask("unknown", "look", {})).rejects.toThrow("not held");
   });
 });

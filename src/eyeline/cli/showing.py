@@ -72,6 +72,8 @@ def open_(
         if browser:
             webbrowser.open(server.link)
 
+    # the thread that answers waits at most so long for those that compute (the default is 5 ms)
+    sys.setswitchinterval(0.001)
     try:
         with progress() as report, status(f"opening {model}"):
             shelf.model(model, report)

@@ -21,6 +21,9 @@ __all__ = ["Opened", "Shelf", "bytes_per_token"]
 _SHARE = 0.25
 """Of the memory that is free when the server starts."""
 
+_MOST = 256
+"""Readings that are held, however small: a page whose reading is gone reads its text again."""
+
 _SMALL_SHARE = 0.5
 """Of the budget: beyond it a reading keeps its inputs instead of queries, keys and values."""
 
@@ -63,6 +66,7 @@ class Shelf:
     def __post_init__(self) -> None:
         self.budget = self.budget or int(_SHARE * _free_memory())
         self._readings: OrderedDict[str, tuple[Viewed, int]] = OrderedDict()
+        self._given: dict[str, Viewed] = {}
         self._lock = threading.RLock()
         self._loading = threading.RLock()
         self._running: dict[str, threading.RLock] = {}
@@ -148,25 +152,29 @@ class Shelf:
                 largest=most,
             )
         with self._lock:
-            while self._readings and self._used() + each * length > self.budget:
-                self._readings.popitem(last=False)
+            self._drop(self.budget - each * length, _MOST - 1)
         return keep, each * length
 
     def keep(self, name: str, viewed: Viewed, size: int) -> Viewed:
         """Hold a reading under a name."""
         viewed.model_lock = self.lock(viewed.reading.model)
         with self._lock:
+            self._drop(self.budget - size, _MOST - 1)
             self._readings[name] = (viewed, size)
-            while len(self._readings) > 1 and self._used() > self.budget:
-                self._readings.popitem(last=False)
         return viewed
 
+    def _drop(self, room: int, count: int) -> None:
+        """Let go of what was not used for longest, until the rest fits."""
+        while self._readings and (self._used() > room or len(self._readings) > count):
+            self._readings.popitem(last=False)
+
     def put(self, reading: Reading) -> str:
-        """Hold a reading that was made elsewhere, and its model; returns its id."""
+        """Hold a reading that was made elsewhere, for good, and its model; returns its id."""
         if reading.loaded is not None:
             self.models.setdefault(reading.model, reading.loaded)
         name = _name(reading.text, reading.model, reading.target)
-        self.keep(name, Viewed(reading), 0)
+        self._given[name] = viewed = Viewed(reading)
+        viewed.model_lock = self.lock(reading.model)
         return name
 
     def reading(self, name: str) -> Viewed:
@@ -182,8 +190,8 @@ class Shelf:
 
     def _held(self, name: str) -> Viewed | None:
         with self._lock:
-            if name not in self._readings:
-                return None
+            if name in self._given or name not in self._readings:
+                return self._given.get(name)
             self._readings.move_to_end(name)
             return self._readings[name][0]
 

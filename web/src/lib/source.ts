@@ -45,6 +45,8 @@ export interface Start {
 export class HttpSource implements Source {
   readonly live = true;
   #kept = new Map<string, Promise<Packet>>();
+  /** What made each reading: the server holds the latest, and reads others again. */
+  #bodies = new Map<string, object>();
 
   async start(): Promise<Start> {
     const response = await fetch("/api/start");
@@ -53,17 +55,35 @@ export class HttpSource implements Source {
   }
 
   async send<Head>(what: string, body: object, asking: Asking = {}): Promise<Packet<Head>> {
-    const response = await fetch(`/api/${what}`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-      signal: asking.signal ?? null,
+    const { one, other } = body as { one?: string; other?: string };
+    const packet = await this.#readAgain([one, other], async () => {
+      const response = await fetch(`/api/${what}`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body),
+        signal: asking.signal ?? null,
+      });
+      return unpack<Head>(await frames(response, asking));
     });
-    return unpack<Head>(await frames(response, asking));
+    if (what === "read") this.#bodies.set((packet.head as { id: string }).id, body);
+    return packet;
   }
 
-  async file(reading: string, ending: string, given: string): Promise<Uint8Array<ArrayBuffer>> {
-    return frames(await fetch(`/api/readings/${reading}/export/${ending}?${given}`), {});
+  file(reading: string, ending: string, given: string): Promise<Uint8Array<ArrayBuffer>> {
+    const path = `/api/readings/${reading}/export/${ending}?${given}`;
+    return this.#readAgain([reading], async () => frames(await fetch(path), {}));
+  }
+
+  /** Ask; where the server has let go of a reading, have it read again, and ask once more. */
+  async #readAgain<Answer>(readings: (string | undefined)[], ask: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await ask();
+    } catch (error) {
+      const bodies = readings.map((name) => this.#bodies.get(name ?? "")).filter((body) => body !== undefined);
+      if (!(error instanceof Refused) || error.status !== 404 || !bodies.length) throw error;
+      for (const body of bodies) await this.send("read", body);
+      return ask();
+    }
   }
 
   ask<Head>(
@@ -79,7 +99,9 @@ export class HttpSource implements Source {
       this.#kept.set(path, kept);
       return kept as Promise<Packet<Head>>;
     }
-    const made = fetch(path, { signal: asking.signal ?? null }).then(async (r) => unpack<Head>(await frames(r, asking)));
+    const made = this.#readAgain([reading], async () =>
+      unpack<Head>(await frames(await fetch(path, { signal: asking.signal ?? null }), asking)),
+    );
     this.#kept.set(path, made as Promise<Packet>);
     made.catch(() => this.#kept.delete(path));
     while (this.#kept.size > 400) this.#kept.delete(this.#kept.keys().next().value as string);

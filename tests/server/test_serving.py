@@ -31,7 +31,7 @@ def test_a_port_that_is_taken(server):
 def test_a_reading_that_is_there_is_served():
     reading = read("the cat sat", tiny.loaded("bert"))
     server = serve_reading(reading)
-    assert next(iter(server.shelf._readings.values()))[0].reading is reading
+    assert next(iter(server.shelf._given.values())).reading is reading
     server.stop()
 
 

@@ -30,10 +30,30 @@ def test_nothing_is_told_before_it_is_asked(reader):
 
 def test_recall_asks_for_the_value_of_a_key_that_is_there_once():
     asked = Recall().of(8, torch.Generator().manual_seed(0), 50)
-    keys, values = asked.source[:, :-1:2], asked.source[:, 1:-1:2]
-    hit = keys == asked.source[:, -1:]
-    assert (hit.sum(1) == 1).all() and torch.equal(values[hit], asked.target[:, 0])
+    keys, values = asked.source.unbind(-1)
     assert keys.max() < values.min()
+    for step in range(8):
+        given, blank = asked.given[:, 2 * step : 2 * step + 2].unbind(1)
+        hit = keys == given[:, None]
+        assert (hit.sum(1) == 1).all() and not blank.any()
+        for at in (2 * step, 2 * step + 1):
+            assert torch.equal(values[hit], asked.target[:, at])
+    judged = dict(Recall().questions())[4].target
+    assert (judged[:, ::2] == -100).all() and (judged[:, 1::2] > 0).all()
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_two_tokens_at_one_place_are_added(name):
+    network = make(name, 20, 20_000, seed=0).eval()
+    pairs = torch.tensor([[[1, 9], [2, 10]]])
+    given = torch.tensor([[1, 0]])
+    said = network(pairs, torch.tensor([2]), given)
+    torch.testing.assert_close(said, network(pairs.flip(-1), torch.tensor([2]), given))
+    alone = pairs.clone()
+    alone[..., 1] = 0  # nothing is there
+    torch.testing.assert_close(
+        network(alone, torch.tensor([2]), given), network(pairs[..., 0], torch.tensor([2]), given)
+    )
 
 
 def test_copy_asks_for_the_source_and_right_counts_tokens():

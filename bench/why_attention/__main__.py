@@ -82,7 +82,9 @@ def learn(network: nn.Module, task: Any, steps: int, seed: int) -> dict[str, Any
 
 
 def written(network: nn.Module, asked: Asked) -> torch.Tensor:
-    """Logits, each token given the right ones before it."""
+    """Logits, each token given the right ones before it, or what the task gives."""
+    if asked.given is not None:
+        return network(asked.source, asked.lengths, asked.given)
     before = asked.target.clamp(min=0).roll(1, 1)
     before[:, 0] = 0
     return network(asked.source, asked.lengths, before)

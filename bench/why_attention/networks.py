@@ -21,6 +21,19 @@ __all__ = ["LSTM", "READERS", "Transformer", "make"]
 PAD = 0
 
 
+class Embedding(nn.Embedding):
+    """A vector for each place; where several tokens stand at one, the sum of theirs."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__(vocabulary, width, padding_idx=PAD)
+
+    def forward(
+        self, input: Int[Tensor, "batch length ..."]
+    ) -> Float[Tensor, "batch length width"]:
+        found = super().forward(input)
+        return found if input.dim() == 2 else found.sum(2)
+
+
 class LSTM(nn.Module):
     """Encoder and decoder are LSTMs of one layer.
 
@@ -33,7 +46,7 @@ class LSTM(nn.Module):
     def __init__(self, vocabulary: int, width: int, attends: bool) -> None:
         super().__init__()
         self.attends = attends
-        self.embedding = nn.Embedding(vocabulary, width)
+        self.embedding = Embedding(vocabulary, width)
         self.reader = nn.LSTM(width, width, batch_first=True)
         self.writer = nn.LSTMCell(2 * width, width)
         self.head = nn.Linear(2 * width, vocabulary)
@@ -84,6 +97,7 @@ class Transformer(nn.Module):
                 dropout=0.0,
             )
         )
+        self.network.tokens = Embedding(vocabulary, width)
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
         """As `LSTM.forward`."""

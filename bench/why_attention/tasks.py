@@ -14,11 +14,16 @@ __all__ = ["TASKS", "Asked", "Copy", "Pronounce", "Recall"]
 
 
 class Asked(NamedTuple):
-    """Sources `[batch, length]` with their lengths, and what is to be written (-100: nothing)."""
+    """Sources `[batch, length]` with their lengths, and what is to be written (-100: nothing).
+
+    Of a source `[batch, length, 2]` two tokens stand at each place. The writer is given what it
+    should have written before, or else what `given` says.
+    """
 
     source: Tensor
     lengths: Tensor
     target: Tensor
+    given: Tensor | None = None
 
 
 @dataclass
@@ -52,17 +57,20 @@ class Copy:
 
 @dataclass
 class Recall:
-    """Pairs of a key and its value in a row, then a key: write its value. What grows is the load.
+    """Read pairs of a key and its value; then, given a key, write its value. The load grows.
 
-    No key stands twice; keys and values are different symbols.
+    Each pair stands at one place, as two tokens whose embeddings are added, so that to read it is
+    one step. No key stands twice; keys and values are different symbols. Up to eight keys are
+    given, each followed by a blank, since the writer of Bahdanau et al. looks around before it
+    hears the next token: the value is learnt at both, and judged at the blank.
     """
 
     keys: int = 64
     values: int = 64
-    most: int = 32
+    asked: int = 8
     name = "recall"
     grows = "pairs"
-    steps = 2500
+    steps = 4000
     batch_size = 64
 
     @property
@@ -78,15 +86,18 @@ class Recall:
         keys = torch.rand(size, self.keys, generator=draw).argsort(1)[:, :pairs] + 1
         first = self.keys + 1
         values = torch.randint(first, first + self.values, (size, pairs), generator=draw)
-        asked = torch.randint(pairs, (size, 1), generator=draw)
-        row = torch.stack([keys, values], -1).flatten(1)
-        source = torch.cat([row, keys.gather(1, asked)], 1)
-        return Asked(source, torch.full((size,), source.shape[1]), values.gather(1, asked))
+        chosen = torch.rand(size, pairs, generator=draw).argsort(1)[:, : self.asked]
+        given = torch.stack([keys.gather(1, chosen), torch.zeros_like(chosen)], -1).flatten(1)
+        target = values.gather(1, chosen).repeat_interleave(2, 1)
+        lengths = torch.full((size,), pairs)
+        return Asked(torch.stack([keys, values], -1), lengths, target, given)
 
     def questions(self) -> Iterator[tuple[int, Asked]]:
         draw = torch.Generator().manual_seed(7)
         for pairs in (1, 2, 4, 8, 16, 32):
-            yield pairs, self.of(pairs, draw, 512)
+            asked = self.of(pairs, draw, 512)
+            asked.target[:, ::2] = -100
+            yield pairs, asked
 
 
 class Pronounce:

@@ -67,3 +67,9 @@ def test_copy_asks_for_the_source_and_right_counts_tokens():
             return said
 
     assert right(Echo(), asked) == pytest.approx(0.8)
+
+
+def test_the_figure_takes_curves_of_any_length():
+    from bench.why_attention.figure import whole
+
+    assert whole([(1, 0.5), (2, 1.0)], 4) == [0.5, 1.0, 1.0, 1.0]

@@ -31,8 +31,8 @@ def draw(found: dict[str, Any], path: Path = Path("docs/why_attention.svg")) -> 
             runs = task[reader]["runs"]
             sizes = [int(n) for n in runs[0]["right"]]
             band(top, sizes, [list(r["right"].values()) for r in runs], reader)
-            steps = [s for s, _ in runs[0]["curve"]]
-            band(bottom, steps, [[v for _, v in r["curve"]] for r in runs], reader)
+            steps = [s for s, _ in max((r["curve"] for r in runs), key=len)]
+            band(bottom, steps, [whole(r["curve"], len(steps)) for r in runs], reader)
         top.set(title=title, xlabel=task["grows"], ylabel="tokens right", ylim=(-0.02, 1.04))
         top.set_xscale("log", base=2)
         top.set_xticks(sizes, [str(n) for n in sizes])
@@ -55,6 +55,12 @@ def draw(found: dict[str, Any], path: Path = Path("docs/why_attention.svg")) -> 
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
     return path
+
+
+def whole(curve: list[tuple[int, float]], count: int) -> list[float]:
+    """A curve's values; what stopped early, having learnt it, stays where it was."""
+    values = [value for _, value in curve]
+    return values + [values[-1]] * (count - len(values))
 
 
 def band(axis: Any, x: list[int], runs: list[list[float]], reader: str) -> None:

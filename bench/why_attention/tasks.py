@@ -70,7 +70,7 @@ class Recall:
     asked: int = 8
     name = "recall"
     grows = "pairs"
-    steps = 4000
+    steps = 12_000
     batch_size = 64
 
     @property

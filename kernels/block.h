@@ -46,11 +46,18 @@ struct Block {
     kv_head = first_head / (c.heads / c.kv_heads);
     begin = 0x7fffffff;
     end = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-      int64_t at = start + least(lane, count - 1);
-      row[lane] = at / line.fold;
-      head[lane] = first_head + at % line.fold;
+    int64_t at = start / line.fold, of_line = start % line.fold;  // counted on: to divide takes long
+    for (int lane = 0; lane < count; lane++) {
+      row[lane] = at;
+      head[lane] = first_head + of_line;
       find_range(c, lane);
+      if (++of_line == line.fold) of_line = 0, at++;
+    }
+    for (int lane = count; lane < LANES; lane++) {
+      row[lane] = row[count - 1];
+      head[lane] = head[count - 1];
+      first[lane] = first[count - 1];
+      last[lane] = last[count - 1];
     }
     full_begin = first[0];
     full_end = last[0];

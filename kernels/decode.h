@@ -11,7 +11,7 @@
 
 namespace EYELINE_NAMESPACE {
 
-constexpr int MOST_ROWS = WIDTH / 2;  // from here on lanes are better used as queries
+constexpr int MOST_ROWS = WIDTH < 8 ? WIDTH / 2 : 4;  // of more, lanes are better used as queries
 
 template <class T>
 class Decode {
@@ -31,12 +31,10 @@ class Decode {
   Decode(const eyeline_call& c, const Line& line, Scratch& scratch)
       : call_(c), line_(line), rules_(c), scale_(c.scale),
         query_width_(round_up(c.head_dim, WIDTH)), value_width_(round_up(c.value_dim, WIDTH)) {
-    const int64_t turned = round_up(c.value_dim, ROWS) * LANES;
-    Cutter cut(scratch.reserve(MOST_ROWS * (query_width_ + KEYS) + WIDTH * WIDTH * MOST_ROWS + turned + 64));
+    Cutter cut(scratch.reserve(MOST_ROWS * (query_width_ + KEYS) + WIDTH * WIDTH * MOST_ROWS + 64));
     query_ = cut.take(MOST_ROWS * query_width_);
     scores_ = cut.take(MOST_ROWS * KEYS);
     products_ = cut.take(MOST_ROWS * WIDTH * WIDTH);
-    turned_ = cut.take(turned);
   }
 
   // Keys [begin, end) of a line into `part`: maxima [MOST_ROWS], sums [MOST_ROWS], outputs. False if
@@ -61,40 +59,55 @@ class Decode {
       case 1: return walk<1>(from, to);
       case 2: return walk<2>(from, to);
       case 3: return walk<3>(from, to);
-      case 4: return walk<4>(from, to);
       default: return walk<MOST_ROWS>(from, to);
     }
   }
 
   // Join the parts of a line and write its output. False if something is not finite.
-  bool join(int64_t index, int64_t parts, const float* first) {
+  bool join(int64_t index, int64_t parts, float* first) {
     block_.fill(call_, line_, index, 0, line_.length);
     const int64_t each = part_floats(call_);
-    alignas(64) float top[LANES], total[LANES] = {};
-    for (int64_t i = 0; i < round_up(call_.value_dim, ROWS) * LANES; i += WIDTH)
-      store(turned_ + i, splat(0.0f));
+    alignas(64) float top[LANES], total[LANES] = {}, factor[LANES];
     for (int lane = 0; lane < LANES; lane++) top[lane] = -INFINITE;
     for (int r = 0; r < block_.count; r++) {
       for (int64_t p = 0; p < parts; p++) top[r] = most(top[r], first[p * each + r]);
       if (top[r] == -INFINITE) continue;
+      float* sum = row_of(first, r);
       for (int64_t p = 0; p < parts; p++) {
-        const float* part = first + p * each;
-        const float share = one_exp(part[r] - top[r]);
+        float* part = first + p * each;
+        const float share = parts == 1 ? 1.0f : one_exp(part[r] - top[r]);
         total[r] += part[MOST_ROWS + r] * share;
-        const float* output = part + 2 * MOST_ROWS + r * value_width_;
-        for (int64_t d = 0; d < call_.value_dim; d++) turned_[d * LANES + r] += output[d] * share;
+        const float* output = row_of(part, r);
+        for (int64_t d = 0; d < value_width_ && parts > 1; d += WIDTH) {
+          const vfloat x = load(output + d) * splat(share);
+          store(sum + d, p ? load(sum + d) + x : x);
+        }
       }
     }
-    vfloat tops[VECS], totals[VECS];
+    vfloat tops[VECS], totals[VECS], factors[VECS];
     for (int v = 0; v < VECS; v++) {
       tops[v] = load(top + v * WIDTH);
       totals[v] = load(total + v * WIDTH);
     }
-    return finish<T>(call_, block_, tops, totals, turned_, 1);
+    if (!normalizer(call_, block_, tops, totals, factors)) return false;
+    for (int v = 0; v < block_.vecs; v++) store(factor + v * WIDTH, factors[v]);
+    vfloat probe = splat(0.0f);  // 0 * x is NaN for NaN and infinity
+    for (int r = 0; r < block_.count; r++) {
+      number* to = output_row<T>(call_, block_, r);
+      const float* from = row_of(first, r);
+      for (int64_t d = 0; d < call_.value_dim; d += WIDTH) {
+        const vfloat x = load(from + d) * splat(factor[r]);  // past the width: sums of nothing, 0
+        probe = fma(x, splat(0.0f), probe);
+        store_part<T>(to + d, x, least<int64_t>(WIDTH, call_.value_dim - d));
+      }
+    }
+    return (bits(negated(equal(probe, splat(0.0f)))) & ((1u << WIDTH) - 1)) == 0;
   }
 
  private:
   alignas(64) static constexpr int NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+  float* row_of(float* part, int r) const { return part + 2 * MOST_ROWS + r * value_width_; }
 
   static float one_exp(float x) {
     alignas(64) float lanes[WIDTH];
@@ -202,8 +215,9 @@ class Decode {
     for (int64_t k = 0; k < n; k += WIDTH) highest = vmax(highest, load(scores + k));
     alignas(64) float lanes[WIDTH];
     store(lanes, highest);
-    float top = lanes[0];
-    for (int i = 1; i < WIDTH; i++) top = lanes[i] > top ? lanes[i] : top;
+    for (int half = WIDTH / 2; half; half /= 2)
+      for (int i = 0; i < half; i++) lanes[i] = most(lanes[i], lanes[i + half]);
+    const float top = lanes[0];
     const float base = top == -INFINITE ? 0.0f : top;
     const float shrink = top == top_[r] ? 1.0f : one_exp(top_[r] - base);
     vfloat sum = splat(0.0f);
@@ -214,10 +228,10 @@ class Decode {
       sum = sum + e;
     }
     store(lanes, sum);
-    float total = 0;
-    for (int i = 0; i < WIDTH; i++) total += lanes[i];
+    for (int half = WIDTH / 2; half; half /= 2)
+      for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
     top_[r] = top;
-    total_[r] = total_[r] * shrink + total;
+    total_[r] = total_[r] * shrink + lanes[0];
     return shrink;
   }
 
@@ -274,7 +288,7 @@ class Decode {
   Scale scale_;
   int64_t query_width_, value_width_;
   Block block_;
-  float *query_, *scores_, *products_, *turned_;
+  float *query_, *scores_, *products_;
   float *top_ = nullptr, *total_ = nullptr, *output_ = nullptr;
 };
 

@@ -86,7 +86,8 @@ class Forward {
   void begin_block(const Block& b, Walk& s) {
     pack_query<T, U>(call_, b, s.query);
     if (dropout_.on()) dropout_.begin(b, s.hash);
-    for (int64_t i = 0; i < width_ * LANES; i += WIDTH) store(s.output + i, splat(0.0f));
+    for (int64_t d = 0; d < width_; d++)
+      for (int v = 0; v < b.vecs; v++) store(s.output + d * LANES + v * WIDTH, splat(0.0f));
     s.begin();
   }
 

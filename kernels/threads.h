@@ -22,11 +22,12 @@ class Tasks {
   int result_ = EYELINE_OK;
 };
 
-// Waking a thread costs microseconds: each should have some to do.
+// Waking a thread costs a few microseconds: each should have ten to do. A head takes some of its own,
+// and reading a key and its value takes as long as four queries need for them.
 inline int useful_threads(const eyeline_call& c) {
-  double work = static_cast<double>(c.batch * c.heads) * static_cast<double>(c.q_len * c.kv_len) *
-                static_cast<double>(c.head_dim + c.value_dim + 16);
-  double enough = work / 1e6 + 1;
+  const double width = static_cast<double>(c.head_dim + c.value_dim), keys = static_cast<double>(c.kv_len);
+  const double head = static_cast<double>(c.q_len) * keys * (width + 16) + 4 * keys * width + 8192;
+  const double enough = static_cast<double>(c.batch * c.heads) * head / 5e5 + 1;
   return enough < c.threads ? static_cast<int>(enough) : c.threads;
 }
 

@@ -1,11 +1,14 @@
 """The models that come with eyeline: there, small enough, and as good as their cards say."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 import eyeline
 from eyeline.models.built_in import BUILT_IN
+from eyeline.train import Settings
+from eyeline.train.recipes import RECIPES
 
 
 def test_they_are_here_and_within_20_megabytes():
@@ -33,6 +36,14 @@ def test_cards_say_what_they_are(name):
     assert results["step"] == results["settings"]["steps"]
     for result in results["results"]:
         assert f"{result['value']:.3g} {result['unit']}" in card
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_recipe_is_the_one_that_made_them(name):
+    results = json.loads((BUILT_IN[name].path / "results.json").read_text(encoding="utf-8"))
+    settings = json.loads(json.dumps(asdict(RECIPES[name]().settings)))
+    young = asdict(Settings(0, 0.0))  # a setting younger than the run had its default
+    assert young | results["settings"] == settings
 
 
 @pytest.mark.parametrize(

@@ -52,16 +52,11 @@ class G2P(Recipe):
     def __init__(
         self,
         settings: Settings | None = None,
-        words: int = 256,
+        words: int = 192,
         config: T5Config | None = None,
     ) -> None:
         self.settings = settings or Settings(
-            steps=8000,
-            learning_rate=3e-3,
-            warmup=300,
-            weight_decay=0.02,
-            optimizer="muon",
-            check_every=1000,
+            steps=10_000, learning_rate=1.5e-3, weight_decay=0.02, average=0.9995, check_every=1000
         )
         self.words = words
         self.config = config or T5Config(

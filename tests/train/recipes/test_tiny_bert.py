@@ -43,6 +43,18 @@ def test_what_is_asked_and_what_stands_there(recipe):
     assert not torch.equal(tokens, recipe.batch(1).tensors[0])
 
 
+def test_every_process_numbers_the_pieces_alike(recipe):
+    """Or a run that goes on in another process would take one piece for another."""
+    made = [TinyBert(config=SMALL) for _ in range(3)]
+    for one in made:
+        one.__dict__["documents"] = recipe.documents
+    numbers = [one.tokenizer().backend.get_vocab() for one in made]
+    assert numbers[0] == numbers[1] == numbers[2] and len(numbers[0]) > 40
+    text = "the cat 🙂 sat on mat number 7 [MASK]"
+    ids = made[0].tokenizer().backend.encode(text)
+    assert ids.tokens[0] == "[CLS]" and "[UNK]" in ids.tokens and ids.ids[-2:] == [MASK, SEP]
+
+
 def test_tokens_see_farther_and_farther(recipe):
     steps = recipe.settings.steps
     reaches = [recipe.reach(step) for step in range(steps)]

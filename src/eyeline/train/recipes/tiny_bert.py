@@ -98,6 +98,9 @@ class TinyBert(Recipe):
             vocab_size=self.config.vocab_size, special_tokens=SPECIAL, show_progress=False
         )
         made.train_from_iterator(self.documents.train, trainer)
+        # the trainer numbers some pieces otherwise each time, and a run must find its numbers again
+        pieces = [*SPECIAL, *sorted(set(made.get_vocab()) - set(SPECIAL))]
+        made.model = models.WordPiece({p: n for n, p in enumerate(pieces)}, unk_token="[UNK]")
         made.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
             pair="[CLS] $A [SEP] $B:1 [SEP]:1",

@@ -61,8 +61,8 @@ class Recall:
 
     Each pair stands at one place, as two tokens whose embeddings are added, so that to read it is
     one step. No key stands twice; keys and values are different symbols. Up to eight keys are
-    given, each followed by a blank, since the writer of Bahdanau et al. looks around before it
-    hears the next token: the value is learnt at both, and judged at the blank.
+    given, each followed by a blank at which its value is asked for: the writer of Bahdanau et al.
+    looks around before it hears the next token.
     """
 
     keys: int = 64
@@ -70,7 +70,7 @@ class Recall:
     asked: int = 8
     name = "recall"
     grows = "pairs"
-    steps = 12_000
+    steps = 6000
     batch_size = 64
 
     @property
@@ -89,15 +89,14 @@ class Recall:
         chosen = torch.rand(size, pairs, generator=draw).argsort(1)[:, : self.asked]
         given = torch.stack([keys.gather(1, chosen), torch.zeros_like(chosen)], -1).flatten(1)
         target = values.gather(1, chosen).repeat_interleave(2, 1)
+        target[:, ::2] = -100
         lengths = torch.full((size,), pairs)
         return Asked(torch.stack([keys, values], -1), lengths, target, given)
 
     def questions(self) -> Iterator[tuple[int, Asked]]:
         draw = torch.Generator().manual_seed(7)
         for pairs in (1, 2, 4, 8, 16, 32):
-            asked = self.of(pairs, draw, 512)
-            asked.target[:, ::2] = -100
-            yield pairs, asked
+            yield pairs, self.of(pairs, draw, 512)
 
 
 class Pronounce:

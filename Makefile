@@ -7,7 +7,7 @@ TEXT := The animal didn't cross the street because it was tired
 .PHONY: demo test init lint types slow real web browser sanitize wheel mutation bench pictures
 
 demo: init
-	$(BIN)/eyeline look "$(TEXT)" --model minilm --token it
+	$(BIN)/eyeline look "$(TEXT)" --token it
 
 test: init lint types
 	$(BIN)/pytest -n 2

@@ -33,11 +33,11 @@ def main() -> None:
     reading = read(TEXT, load("minilm"))
     pictures = {
         "look": (
-            f'eyeline look "{TEXT}" --token it',
+            f'eyeline look "{TEXT}" --model minilm --token it',
             terminal.render_look(reading, reading.look("it"), 6),
         ),
         "steps": (
-            f'eyeline steps "{TEXT}" --layer 3 --head 1 --token it --top 3',
+            f'eyeline steps "{TEXT}" --model minilm --layer 3 --head 1 --token it --top 3',
             terminal.render_steps(reading, reading.steps(3, 1, "it"), 3),
         ),
     }

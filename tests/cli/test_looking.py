@@ -19,6 +19,17 @@ def test_look(eyeline):
         assert edge.key.label in out and f"{edge.weight:.4f}"[:5] in out
 
 
+def test_a_text_is_read_by_what_is_built_in(eyeline, monkeypatch, tmp_path):
+    """No model is named, none is on this machine, and there is no network."""
+    monkeypatch.setenv("EYELINE_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, out, err = eyeline("look", "The cat sat because it was tired", "--token", "it", "--json")
+    assert code == 0 and json.loads(out)["model"] == "tiny-bert"
+    assert err == "Read by tiny-bert, built in. --model minilm shows more of English.\n"
+    code, out, err = eyeline("compare", "The cat sat")
+    assert code == 0 and "tiny-bert" in out and "tiny-gpt" in out and err == ""
+
+
 def test_look_at_everything(eyeline):
     code, out, _ = eyeline(*look_of("bert"))
     reading = read(tiny.TEXT, tiny.loaded("bert"))

@@ -12,7 +12,7 @@ from eyeline.train.recipes import RECIPES
 
 
 def test_they_are_here_and_within_20_megabytes():
-    assert set(BUILT_IN) == {"tiny-gpt", "g2p"}
+    assert set(BUILT_IN) == {"tiny-bert", "tiny-gpt", "g2p"}
     assert sum(one.size for one in BUILT_IN.values()) <= 20e6
 
 
@@ -69,6 +69,25 @@ def test_g2p_finds_the_letters_of_a_sound():
     for sound, letters in (("T", {4}), ("G", {6}), ("R", {7})):
         row = weights[labels.index(sound) - 1]
         assert int(row.argmax()) in letters | {n + 1 for n in letters} | {n - 1 for n in letters}
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("The [MASK] of the Lord came to Moses, saying", "word"),
+        ("The children of [MASK] did evil in the sight of the Lord", "israel"),
+        ("He came down to the [MASK] and saw the ships on the water", "sea"),
+    ],
+)
+def test_tiny_bert_fills_in_words_that_make_sense(text, word):
+    (said,) = eyeline.read(text, model="tiny-bert").predictions
+    assert word in [candidate for candidate, _ in said.candidates[:2]]
+
+
+def test_tiny_bert_has_heads_that_look_to_either_side():
+    found = eyeline.read("She sat on the stone by the river and it was cold").heads()
+    kinds = {head.label for head in found}
+    assert {"previous", "next"} <= kinds
 
 
 def test_tiny_gpt_goes_on_with_words_that_make_sense():

@@ -47,7 +47,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def read_text(
     text: str, model: str | None, target: str | None, layers: list[int] | None, truncate: bool
 ) -> "Reading":
-    from eyeline.models.built_in import DEFAULT
+    from eyeline.models.built_in import DEFAULT, MORE
 
     if text == "-":
         text = sys.stdin.read()
@@ -56,6 +56,8 @@ def read_text(
         from eyeline.readings import load, read
 
         loaded = load(model or DEFAULT, report)
+    if model is None:
+        typer.echo(f"Read by {DEFAULT}, built in. --model {MORE} shows more of English.", err=True)
     with status("reading"):
         return read(text, loaded, target=target, layers=layers, truncate=truncate)
 

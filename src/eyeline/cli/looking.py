@@ -107,7 +107,7 @@ def compare(
     text: TextArgument,
     models: Annotated[
         str, typer.Option("--models", "-m", help="Two or more models, with commas between.")
-    ] = "minilm,tiny-gpt",
+    ] = "tiny-bert,tiny-gpt",
     token: TokenOption = None,
     kind: KindOption = None,
     truncate: TruncateOption = False,
@@ -120,7 +120,7 @@ def compare(
 
     names = [name.strip() for name in models.split(",") if name.strip()]
     if not names:
-        raise EyelineError("name at least one model: --models minilm,tiny-gpt")
+        raise EyelineError("name at least one model: --models tiny-bert,tiny-gpt")
     text = sys.stdin.read() if text == "-" else text
     readings, sights, looks = [], [], []
     for name in names:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BUILT_IN", "DEFAULT", "BuiltIn"]
+__all__ = ["BUILT_IN", "DEFAULT", "MORE", "BuiltIn"]
 
 _FOLDER = Path(__file__).parent / "weights"
 
@@ -42,6 +42,11 @@ class BuiltIn:
 
 _ALL = (
     BuiltIn(
+        "tiny-bert",
+        "BERT, 4 layers × 6 heads, 3 M",
+        "encoder: sees both ways, fills in what is masked",
+    ),
+    BuiltIn(
         "tiny-gpt",
         "GPT-2, 4 layers × 6 heads, 3 M",
         "decoder: sees the past alone, writes on",
@@ -56,5 +61,8 @@ _ALL = (
 BUILT_IN: dict[str, BuiltIn] = {one.name: one for one in _ALL}
 """By name."""
 
-DEFAULT = "minilm"
-"""What reads a text when no model is named: none that is built in reads both ways."""
+DEFAULT = "tiny-bert"
+"""What reads a text when no model is named: the one for plain English that sees both ways."""
+
+MORE = "minilm"
+"""A model that shows more of English, fetched once."""

@@ -35,7 +35,7 @@ def small_model(monkeypatch):
     from eyeline.learn.drill.questions import heads
     from eyeline.learn.rewards import subject
 
-    monkeypatch.setattr(heads, "subject", subject._small)
+    monkeypatch.setattr(heads, "subject", subject.tiny_bert)
 
 
 def test_there_are_76_in_order_and_every_topic_has_some():

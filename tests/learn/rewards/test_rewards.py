@@ -14,7 +14,7 @@ each = pytest.mark.parametrize("master", masters(), ids=lambda master: master.la
 @pytest.fixture
 def small(monkeypatch):
     for module in ("inside", "beside"):
-        monkeypatch.setattr(f"eyeline.learn.rewards.{module}.subject", subject._small)
+        monkeypatch.setattr(f"eyeline.learn.rewards.{module}.subject", subject.tiny_bert)
 
 
 @each
@@ -43,7 +43,7 @@ def test_it_is_their_code_that_runs(box, small, name, old, new):
 
 
 def test_the_model_is_as_it_was(box, small):
-    model = subject._small()
+    model = subject.tiny_bert()
     before = model.read()
     with subject.attending(model, lambda query, key, value, scale: 0 * value):
         assert not torch.allclose(model.read(), before)

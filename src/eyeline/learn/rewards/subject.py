@@ -34,7 +34,7 @@ class Subject:
         ids: Token numbers of a text.
         tokens: The tokens of the pronoun sentence.
         layer: The layer that is shown.
-        head: The head that is shown: in MiniLM, the one that finds what "it" means.
+        head: The head that is shown: the one that finds what "it" means.
     """
 
     name: str
@@ -74,56 +74,34 @@ class Subject:
 
 @cache
 def subject() -> Subject:
-    """MiniLM if it is on this machine, else a small BERT of ours with random weights."""
+    """MiniLM if it is on this machine, else tiny-bert, which is built in."""
     from eyeline.models import cached
 
     if any(model.name == "minilm" for model in cached()):
-        return _minilm()
-    return _small()
+        return _of("minilm", "MiniLM", layer=3, head=1)
+    return tiny_bert()
 
 
-def _minilm() -> Subject:
+def tiny_bert() -> Subject:
+    """The built-in one, and its head that looks from the pronoun at the noun."""
+    return _of("tiny-bert", "tiny-bert", layer=0, head=2)
+
+
+def _of(name: str, title: str, layer: int, head: int) -> Subject:
     from eyeline.readings import load
     from eyeline.tokens import read_tokens
 
-    loaded = load("minilm")
+    loaded = load(name)
     encoding = loaded.encode(SENTENCE)
     return Subject(
-        "MiniLM",
+        title,
         loaded.network,
         lambda ids, mask: loaded.network(ids, attn_mask=mask),
         lambda text: list(loaded.encode(text)["input_ids"]),
         read_tokens(SENTENCE, encoding, loaded.tokenizer),
-        layer=3,
-        head=1,
+        layer,
+        head,
     )
-
-
-def _small() -> Subject:
-    from eyeline.models.bert import Bert, BertConfig
-
-    words: dict[str, int] = {}
-
-    def ids(text: str) -> list[int]:
-        return [words.setdefault(word, len(words)) for word in text.split()]
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        sizes: dict[str, Any] = {
-            "embed_dim": 96,
-            "num_layers": 2,
-            "num_heads": 4,
-            "hidden_dim": 192,
-        }
-        config = BertConfig(vocab_size=64, max_length=64, masked_lm=False, init_std=0.2, **sizes)
-        network = Bert(config).eval()
-    pieces = SENTENCE.split()
-    tokens = [
-        Token(i, n, w, w, 0, 0, False)
-        for i, (n, w) in enumerate(zip(ids(SENTENCE), pieces, strict=True))
-    ]
-    name = "a small BERT with random weights"
-    return Subject(name, network, lambda i, mask: network(i, attn_mask=mask), ids, tokens, 1, 0)
 
 
 @contextmanager

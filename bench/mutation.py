@@ -256,7 +256,7 @@ MUTANTS = [
     Mutant("top_k_rest_forgotten", "impl/_top_k.py", "if whole == columns:", "if True:"),
     Mutant("pooled_rounding", "impl/_statistics.py", "* count // max(length, 1)", "// max(length // count, 1)"),
     Mutant("mean_by_other_area", "impl/_statistics.py", "counts[0][:, None] * counts[1]", "counts[0][:, None] * counts[1].flip(0)"),
-    Mutant("received_unnormalised", MEASURE, "by_cell = norm_BHL1.transpose(-2, -1) @ weights_BHLS if", "by_cell = torch.ones_like(norm_BHL1).transpose(-2, -1) @ weights_BHLS if"),
+    Mutant("received_unnormalised", MEASURE, "by_cell = _sum_rows(weights_BHLS, norm_BHL1, torch.arange", "by_cell = _sum_rows(weights_BHLS, torch.ones_like(norm_BHL1), torch.arange"),
     # biases
     Mutant("relative_bias_sign", "biases.py", "first = tile.cols.start - (tile.rows.stop - 1 + offset)", "first = tile.cols.start - (tile.rows.stop - 1 - offset)"),
     Mutant("relative_bias_direction", "biases.py", "(relative_position > 0) * num_buckets", "(relative_position < 0) * num_buckets"),

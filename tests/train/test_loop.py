@@ -178,10 +178,10 @@ def test_two_processes_learn_what_one_does(tmp_path, how, optimizer):
     assert done.returncode == 0, done.stderr[-2000:]
     loss, count = (tmp_path / "said").read_text().split()
     # Muon works in bfloat16: sums in another order round to another step
-    near = {"adamw": 1e-5, "muon": 1e-3}[optimizer]
+    near, alike = {"adamw": (1e-5, 1e-3), "muon": (1e-2, 2e-2)}[optimizer]
     assert count == "2" and abs(float(loss) - alone.loss) < near
     assert (tmp_path / "model" / "model.safetensors").exists()
     # and one process goes on from what two have written
     again = train(Alphabet(settings), tmp_path)
     for mine, its in zip(again.network.parameters(), alone.network.parameters(), strict=True):
-        torch.testing.assert_close(mine, its, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(mine, its, atol=alike, rtol=alike)

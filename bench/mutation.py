@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["reference", "top_k", "strips", "statistics", "dropout", "hazards", "windows", "tiling"]
 KERNEL_CALLERS = [
     "native_rules",
+    "native_operands",
     "native_window",
     "native_library",
     "native_quick",
@@ -147,7 +148,6 @@ MUTANTS = [
     # the kernels' callers
     Mutant("native_width", NATIVE, "max(query.shape[-1], problem.value.shape[-1]) > WIDEST", "query.shape[-1] > WIDEST"),
     Mutant("native_top_k_refused", NATIVE, "wants.top_k > MOST_TOP_K", "wants.top_k >= MOST_TOP_K"),
-    Mutant("native_drops_while_observing", NATIVE, "run(Operands.of(replace(problem, dropout_p=0.0)), replace(wants, output=False))", "run(Operands.of(problem), replace(wants, output=False))"),
     Mutant("native_window_of_a_group_member", "impl/_native_window.py", "found[:, tile.heads.start - wide.heads.start :][:, : tile.shape[1]]", "found[:, : tile.shape[1]]"),
     Mutant("native_window_keeps_nan_rows", "impl/_native_window.py", "result.masked_fill_(found.isnan(), torch.nan)", "result"),
     Mutant("native_maximum_for_sum", "impl/_native_window.py", 'int(reduce == "max")', "0"),

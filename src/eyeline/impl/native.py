@@ -58,9 +58,10 @@ def measure(problem: Problem, wants: Wants) -> Statistics:
     problem = problem.detached()
     if problem.dropout_p == 0 or not wants.output:
         return run(Operands.of(problem), wants)
-    # what is observed are the weights before dropout, the output is made of those that are left
-    found = run(Operands.of(replace(problem, dropout_p=0.0)), replace(wants, output=False))
-    found.output = run(Operands.of(problem), Wants(output=True)).output
+    # the kernels observe the weights before dropout; the output is made of those that are left
+    operands = Operands.of(problem)
+    found = run(operands, replace(wants, output=False))
+    found.output = run(operands, Wants(output=True)).output
     return found
 
 

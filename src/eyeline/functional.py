@@ -211,8 +211,11 @@ def _leading(
     """Dimensions before `[length, width]` of each input, broadcast against the others."""
     tensors = (query, key, value)
     heads = 1 if enable_gqa else 0  # with groups, the head counts differ and stay as they are
+    every = [t.shape[: t.dim() - 2 - heads] for t in tensors]
     try:
-        common = torch.broadcast_shapes(*(t.shape[: t.dim() - 2 - heads] for t in tensors))
+        # the first call of torch's imports sympy, a third of a second: most never need it
+        alike = every[0] == every[1] == every[2]
+        common = every[0] if alike else torch.broadcast_shapes(*every)
     except RuntimeError:
         shapes = ", ".join(str(list(t.shape)) for t in tensors)
         hint = "" if enable_gqa else "; for grouped heads pass enable_gqa=True"

@@ -94,3 +94,16 @@ def test_so_many_are_held_and_what_was_given_stays(monkeypatch):
     assert made.reading(names[1])
     with pytest.raises(Gone):
         made.reading(names[2])
+
+
+def test_memory_goes_back_to_the_system_with_what_is_let_go_of(monkeypatch):
+    from eyeline.server import shelf as module
+
+    swept = []
+    monkeypatch.setattr(module, "_MOST", 3)
+    monkeypatch.setattr(module, "_SWEEP", 4)
+    monkeypatch.setattr(module, "give_back", lambda: swept.append(len(made._readings)))
+    made = shelf()
+    for n in range(11):
+        made.read("cat " * (n + 1), "bert", None, quiet)
+    assert swept == [3, 3]  # after 4 and 8 of the 8 that went

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from eyeline._errors import CheckpointError
+from eyeline._memory import available_memory
 from eyeline.models._keys import Part, parts_of
 from eyeline.models._layout import shards
-from eyeline.models._memory import available_memory
 from eyeline.models._safetensors_file import NOT_REAL, Entry, SafetensorsFile
 
 __all__ = ["Checkpoint", "fill", "open_checkpoint"]

@@ -10,6 +10,7 @@ from torch import nn
 from eyeline._errors import CheckpointError
 from eyeline.models._config import ConfigError, Unsupported
 from eyeline.models._json import read_object
+from eyeline.models._unfilled import unfilled
 from eyeline.models.built_in import BUILT_IN
 from eyeline.models.cache import read_record
 from eyeline.models.checkpoint import Checkpoint, fill, open_checkpoint
@@ -84,7 +85,7 @@ def make_network(
         layers: int = getattr(config, "num_layers", 0)
         if layers > len(names):  # before a thousand layers are made for nothing
             raise ConfigError("number of layers", layers, f"at most {len(names)}, one per tensor")
-        with torch.device("meta"):
+        with unfilled():
             network = network_class(config)(config)
     except ConfigError as error:
         fix = "correct the file, or fetch the model again"

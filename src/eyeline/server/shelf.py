@@ -1,14 +1,13 @@
 """Models and readings that the server holds, within a budget of memory."""
 
 import hashlib
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from eyeline._memory import available_memory, give_back
 from eyeline.capture.loading import LoadedModel
 from eyeline.models import BUILT_IN, CATALOGUE, cached
 from eyeline.readings import Reading, load, read
@@ -23,6 +22,9 @@ _SHARE = 0.25
 
 _MOST = 256
 """Readings that are held, however small: a page whose reading is gone reads its text again."""
+
+_SWEEP = 32
+"""Readings that are let go of, until their memory is given back to the system."""
 
 _SMALL_SHARE = 0.5
 """Of the budget: beyond it a reading keeps its inputs instead of queries, keys and values."""
@@ -64,9 +66,10 @@ class Shelf:
     models: dict[str, LoadedModel] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.budget = self.budget or int(_SHARE * _free_memory())
+        self.budget = self.budget or int(_SHARE * (available_memory() or 4 * 2**30))
         self._readings: OrderedDict[str, tuple[Viewed, int]] = OrderedDict()
         self._given: dict[str, Viewed] = {}
+        self._gone = 0
         self._lock = threading.RLock()
         self._loading = threading.RLock()
         self._running: dict[str, threading.RLock] = {}
@@ -161,12 +164,16 @@ class Shelf:
         with self._lock:
             self._drop(self.budget - size, _MOST - 1)
             self._readings[name] = (viewed, size)
+            self._gone, full = (0, True) if self._gone >= _SWEEP else (self._gone, False)
+        if full:
+            give_back()
         return viewed
 
     def _drop(self, room: int, count: int) -> None:
         """Let go of what was not used for longest, until the rest fits."""
         while self._readings and (self._used() > room or len(self._readings) > count):
             self._readings.popitem(last=False)
+            self._gone += 1
 
     def put(self, reading: Reading) -> str:
         """Hold a reading that was made elsewhere, for good, and its model; returns its id."""
@@ -230,14 +237,3 @@ def _size(config: Any, names: Sequence[str], default: int) -> int:
 def _name(text: str, model: str, target: str | None) -> str:
     what = "\0".join([model, target or "", text]).encode("utf-8", "surrogatepass")
     return hashlib.sha256(what).hexdigest()[:16]
-
-
-def _free_memory() -> int:
-    """Bytes that are free; where the system does not say, 4 GiB."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 4 * 2**30

@@ -65,8 +65,15 @@ export class HttpSource implements Source {
       });
       return unpack<Head>(await frames(response, asking));
     });
-    if (what === "read") this.#bodies.set((packet.head as { id: string }).id, body);
+    if (what === "read") this.#remember((packet.head as { id: string }).id, body);
     return packet;
+  }
+
+  /** The latest last; far more than a page shows at once, far less than a day of typing. */
+  #remember(reading: string, body: object): void {
+    this.#bodies.delete(reading);
+    this.#bodies.set(reading, body);
+    if (this.#bodies.size > 100) this.#bodies.delete(this.#bodies.keys().next().value as string);
   }
 
   file(reading: string, ending: string, given: string): Promise<Uint8Array<ArrayBuffer>> {

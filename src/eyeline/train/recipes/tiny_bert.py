@@ -175,11 +175,9 @@ class TinyBert(Recipe):
         losses, right, count = 0.0, 0, 0
         for batch in self.held_out:
             loss, guessed = self._loss(network, batch)
-            losses, right, count = (
-                losses + float(loss),
-                right + int(guessed.sum()),
-                count + batch.count,
-            )
+            losses += float(loss)
+            right += int(guessed.sum())
+            count += batch.count
         return {"nats per token": losses / count, "right": right / count}
 
     def evaluate(self, network: Any) -> Sequence[Result]:

@@ -16,7 +16,19 @@ from torch import Tensor
 from eyeline._errors import EyelineError, one_line
 from eyeline.doctor._limits import SECONDS, Heard, TimeIsUp, listening, time_limit
 
-__all__ = ["Answer", "NeedsDevice", "NeverEnds", "Problem", "Unusable", "attempt", "describe"]
+__all__ = [
+    "ANOTHER_FORM",
+    "Answer",
+    "NeedsDevice",
+    "NeverEnds",
+    "Problem",
+    "Unusable",
+    "attempt",
+    "describe",
+]
+
+ANOTHER_FORM = "another form"
+"""What was returned is to be read in another way: no problem, if in one of them it can be."""
 
 _OURS = str(Path(__file__).parent)
 

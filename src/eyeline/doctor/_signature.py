@@ -17,7 +17,7 @@ _ROLES = {
     "value": "v value values xv value_states value_layer v_states val vals vs",
     "mask": "mask attn_mask attention_mask m allowed src_mask tgt_mask att_mask bool_mask "
     "combined_mask self_attn_mask",
-    "padding": "key_padding_mask padding_mask pad_mask src_key_padding_mask",
+    "padding": "padding key_padding_mask padding_mask pad_mask src_key_padding_mask",
     "is_causal": "is_causal causal use_causal",
     "enable_gqa": "enable_gqa",
     "x": "x input inputs hidden_states hidden src embeddings embedding emb tokens in_features inp "

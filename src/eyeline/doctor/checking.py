@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from eyeline._errors import EyelineError, one_line
-from eyeline.doctor._attempt import NeverEnds
+from eyeline.doctor._attempt import ANOTHER_FORM, NeverEnds
 from eyeline.doctor._bisect import bisect
 from eyeline.doctor._cases import fingerprint
 from eyeline.doctor._compare import EMPTY_ROWS, empty_policy, judged_rows, worst
@@ -296,15 +296,16 @@ def _remarks(reading: Reading) -> list[str]:
 
 
 def _cannot_run(name: str, what: str, failed: list[Convention]) -> Diagnosis:
-    problem = failed[0].problem
-    assert problem is not None and problem.problem is not None
+    problems = [(one, one.problem.problem) for one in failed if one.problem and one.problem.problem]
+    # what it fails at in its own form says more than that it has no other
+    convention, problem = min(problems, key=lambda one: one[1].kind == ANOTHER_FORM)
     advice = (
         "if your code wants its inputs otherwise, say how to call it: "
         "check(candidate, adapter=lambda candidate, …: …)"
     )
-    stage = Stage("shapes", False, (problem.problem.message, advice))
+    stage = Stage("shapes", False, (problem.message, advice))
     return Diagnosis(
-        name, what, ok=False, problem=problem.problem.kind, stages=(stage,), called=failed[0].notes
+        name, what, ok=False, problem=problem.kind, stages=(stage,), called=convention.notes
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eyeline.doctor._attempt import Unusable
+from eyeline.doctor._attempt import ANOTHER_FORM, Unusable
 from eyeline.doctor._cases import Case
 from eyeline.doctor._convention import Axes, Hypothesis
 from eyeline.doctor._layouts import MASK_FORMS
@@ -33,7 +33,7 @@ def _read(answer: Tensor, s: Mapping[str, Any], form: str) -> Tensor:
     answer = answer.double()
     adds = bool((answer < -1e3).any())
     if adds != (form == "add") and not (answer.unique().tolist() == [0.0]):
-        raise Unusable("another form", f"the mask is not of the form: {MASK_FORMS[form]}")
+        raise Unusable(ANOTHER_FORM, f"the mask is not of the form: {MASK_FORMS[form]}")
     if form == "add":
         strange = answer[(answer != 0) & (answer > -1e3)]
         if len(strange):

@@ -214,11 +214,14 @@ def test_arrows_walk_the_grid_and_the_map(visit):
 def test_the_map_prints_the_weight_under_the_cursor(visit):
     visited = visit("lens=map&layer=1&head=2")
     page, reading = visited.page, reading_of(visited)
-    canvas = page.locator("canvas[role=img]")
+    canvas, legend = page.locator("canvas[role=img]"), page.locator(".legend")
+    assert "entropy of each row" in legend.inner_text()
     canvas.focus()
     for _ in range(3):
         page.keyboard.press("ArrowDown")
     page.wait_for_selector("[data-map-weight]")
+    row, column = page.locator(".top b").all_inner_texts()[:2]
+    assert f"what {row} looks at; left: who looks at {column}" in legend.inner_text()
     at = [int(t.replace(",", "")) for t in page.locator(".top .num.quiet").all_inner_texts()]
     shown = page.locator("[data-map-weight]").inner_text()
     true = float(reading.maps()[1][0, 2, at[0], at[1]])

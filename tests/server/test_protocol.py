@@ -73,6 +73,27 @@ def test_half_open_sockets_make_room(server, browser, monkeypatch):
         connection.close()
 
 
+def test_while_there_is_room_nobody_is_turned_out(server, monkeypatch):
+    """One that is closed comes again: to turn some out for others is endless work."""
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 2.0)
+    assert protocol.MOST_CONNECTIONS >= 64
+    waiting = [half_open(server.port) for _ in range(60)]
+    assert not is_closed(waiting[0], 0.5) and not is_closed(waiting[-1], 0.1)
+    assert is_closed(waiting[0], 5)
+    for connection in waiting:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("soft", "most"), [(256, 128), (100, 64), (20_000, 1024), ("infinite", 1024)]
+)
+def test_no_more_connections_than_files_may_be_open(monkeypatch, soft, most):
+    resource = pytest.importorskip("resource")
+    soft = resource.RLIM_INFINITY if soft == "infinite" else soft
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (soft, soft))
+    assert protocol._most_connections() == most
+
+
 def test_a_header_that_is_too_large(server):
     connection = half_open(server.port, b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 40_000)
     connection.settimeout(5)

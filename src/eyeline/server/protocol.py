@@ -14,7 +14,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 __all__ = ["HEADER_SECONDS", "MOST_CONNECTIONS", "LimitedProtocol"]
 
 HEADER_SECONDS = 5.0
-MOST_CONNECTIONS = 256
+
+
+def _most_connections() -> int:
+    """More than a class and hundreds of half-open sockets; half of what the system lets us open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 512
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1024 if soft == resource.RLIM_INFINITY else max(min(1024, soft // 2), 64)
+
+
+MOST_CONNECTIONS = _most_connections()
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\nconnection: close\r\n"

@@ -22,7 +22,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="minilm (default), smollm2, tiny-gpt, g2p, a folder, a .safetensors or "
+        help="tiny-bert (default), tiny-gpt, g2p, minilm, smollm2, a folder, a .safetensors or "
         ".gguf file, or a Hub id.",
     ),
 ]

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from eyeline.doctor._attempt import attempt
+from eyeline.doctor._compare import tolerance
 from eyeline.doctor._convention import Convention, Hypothesis
 from eyeline.doctor._invariants import looks_ahead
 from eyeline.doctor._search import Judge
@@ -41,7 +44,7 @@ def explain(readings: list[Reading]) -> dict[tuple[str, ...], tuple[Reading, Var
         layouts.setdefault(reading.convention.notes.get("layout", ""), []).append(reading)
     likeliest = [_likeliest(group) for group in layouts.values()]
     for pairs, precise in ((False, True), (False, False), (True, False)):
-        for group in likeliest:
+        for group in _apart(likeliest) if pairs else likeliest:
             found: dict[tuple[str, ...], tuple[Reading, Variant]] = {}
             for reading in group:
                 answers = reading.convention.answers
@@ -77,6 +80,34 @@ def _likeliest(group: list[Reading]) -> list[Reading]:
         if _mask_shape(reading) == first and not any(_alike(reading, other) for other in kept):
             kept.append(reading)
     return kept
+
+
+def _apart(groups: list[list[Reading]]) -> list[list[Reading]]:
+    """Without layouts in which the candidate does what it does in an earlier, more general one.
+
+    A function of any leading axes runs in three layouts, and thousands of pairs are tried in each.
+    """
+    kept: list[list[Reading]] = []
+    for group in groups:
+        if not any(_agree(earlier[0].convention, group[0].convention) for earlier in kept):
+            kept.append(group)
+    return kept
+
+
+def _agree(one: Convention, other: Convention) -> bool:
+    """Whether one way to call it gives what another gave."""
+    for case, answer in zip(other.cases, other.answers, strict=True):
+        if answer.value is not None:
+            inputs = one.cast(case.inputs)
+            made = attempt(partial(one.ask, inputs)).value
+            if made is None or made.shape != answer.value.shape:
+                return False
+            near = tolerance(precise=False)
+            if not torch.allclose(
+                made.double(), answer.value.double(), rtol=near, atol=near, equal_nan=True
+            ):
+                return False
+    return True
 
 
 def _mask_shape(reading: Reading) -> str:

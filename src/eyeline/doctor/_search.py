@@ -10,6 +10,7 @@ from torch import Tensor
 from eyeline.doctor._attempt import Answer
 from eyeline.doctor._cases import Case, fingerprint
 from eyeline.doctor._compare import IMPOSSIBLE, as_dtype, fits, hides_rows, judged_rows, tolerance
+from eyeline.doctor._runs import Runs
 from eyeline.doctor.recipe import Recipe, Variant
 
 __all__ = ["Judge"]
@@ -42,7 +43,7 @@ class Judge:
         self.recipe, self.cases, self.strict = recipe, tuple(cases), strict
         with torch.no_grad():
             self.rights = [recipe.run(case.inputs) for case in cases]
-        self._cast: dict[tuple[int, torch.dtype], dict[str, Any]] = {}
+        self._cast: dict[tuple[int, torch.dtype], Runs] = {}
         self._prints = [fingerprint(case) for case in cases]
         self.memory: dict[Any, Any] = {} if memory is None else memory
 
@@ -156,16 +157,17 @@ class Judge:
         key = (variant.names, variant.values)
         if key not in known:
             try:
-                state = self.recipe.run(self._inputs(case, dtype), variant.steps)
+                state = self._runs(case, dtype).run(variant.steps)
                 seen = judged_rows(self.recipe, state) if hides_rows(state) else None
                 known[key] = getattr(state, self.recipe.result), seen
             except IMPOSSIBLE:
                 known[key] = None, None
         return known[key]
 
-    def _inputs(self, case: int, dtype: torch.dtype) -> dict[str, Any]:
+    def _runs(self, case: int, dtype: torch.dtype) -> Runs:
         if (case, dtype) not in self._cast:
-            self._cast[case, dtype] = as_dtype(self.cases[case].inputs, dtype)
+            inputs = as_dtype(self.cases[case].inputs, dtype)
+            self._cast[case, dtype] = Runs(self.recipe, inputs)
         return self._cast[case, dtype]
 
     def _answered(self, answers: Sequence[Answer]) -> list[int]:

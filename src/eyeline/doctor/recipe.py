@@ -18,7 +18,7 @@ from itertools import combinations
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
-__all__ = ["Mistake", "Recipe", "State", "Variant"]
+__all__ = ["Mistake", "Recipe", "State", "Step", "Variant"]
 
 State: TypeAlias = Any
 """What is known so far, by name: the inputs, then each step's result (a `SimpleNamespace`)."""

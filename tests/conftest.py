@@ -18,6 +18,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         max((os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1)
     )
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a job in the background of a script does not hear Ctrl-C, and hands that down to its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def eyeline(monkeypatch, capsys, tmp_path):

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import pytest
 
@@ -99,10 +98,7 @@ def test_watch_checks_what_is_saved(tmp_path):
     given |= {"EYELINE_CACHE": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "eyeline", "practice", "watch"]
     pipe = subprocess.PIPE
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where we run unheard
-    watch = subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, env=given, preexec_fn=heard
-    )
+    watch = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=given)
     try:
         while "Watching" not in watch.stdout.readline():
             assert watch.poll() is None

@@ -94,6 +94,14 @@ def test_sentences():
     assert average.startswith("saw looks on average at ")
 
 
+def test_a_word_that_comes_again_is_told_from_the_first():
+    words = ["the", "cat", "saw", "the", "cat"]
+    tokens = [Token(i, i, word, word, -1, -1, False) for i, word in enumerate(words)]
+    weights = torch.tensor([0.1, 0.2, 0.0, 0.3, 0.4], dtype=torch.float64)[None, None]
+    look = Look(tokens[2], "encoder", (0,), (0,), tokens, weights)
+    assert look.sentence().startswith("saw looks at cat:2 40 %, the:2 30 %, cat 20 %; ")
+
+
 def test_the_range_is_named():
     one = maps(layers=1, heads=1)
     for given, layer, head, message in (

@@ -3,7 +3,7 @@
 import pytest
 
 import _tiny_models as tiny
-from eyeline.tokens import Token, TokenNotFound, find_token, ids_to_tokens, read_tokens
+from eyeline.tokens import Token, TokenNotFound, find_token, ids_to_tokens, name_of, read_tokens
 
 
 def tokens_of(text: str, kind: str = "wordpiece") -> list[Token]:
@@ -93,6 +93,14 @@ TEXT = "It was 2024: it saw the Animal, it unhappily slept: it's 9 o:2"
 @pytest.fixture(params=["wordpiece", "bytes"])
 def tokens(request):
     return tokens_of(TEXT, request.param)
+
+
+def test_a_name_finds_its_token_again(tokens):
+    names = [name_of(tokens, token) for token in tokens]
+    assert len(set(names)) == len(names) and {"it", "it:2", ":"} <= set(names)
+    for token in tokens:
+        if token.label not in ("2", "o", "9", "2024"):  # numbers in names are indices, too
+            assert find_token(tokens, name_of(tokens, token)) is token
 
 
 def test_by_index(tokens):

@@ -11,7 +11,7 @@ from torch import Tensor
 from eyeline._errors import EyelineError
 from eyeline._plain import plain
 from eyeline.maps import AttentionMap
-from eyeline.tokens import Token
+from eyeline.tokens import Token, name_of
 
 __all__ = ["Edge", "Look", "Share", "make_look"]
 
@@ -124,7 +124,8 @@ class Look:
                 break
             key = self.keys[j]
             itself = self.kind != "cross" and key.index == self.query.index
-            named.append(f"{'itself' if itself else key.label} {100 * weight:.0f} %")
+            name = "itself" if itself else name_of(self.keys, key)
+            named.append(f"{name} {100 * weight:.0f} %")
         where = "" if self.is_one_head else " on average"
         if self.direction == "by":
             given = f"together they give it {total:.2g} of their {len(mean)}"

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from eyeline._errors import EyelineError
 
-__all__ = ["Token", "TokenNotFound", "find_token", "ids_to_tokens", "read_tokens"]
+__all__ = ["Token", "TokenNotFound", "find_token", "ids_to_tokens", "name_of", "read_tokens"]
 
 
 _Span: TypeAlias = tuple[int, int]
@@ -124,6 +124,12 @@ def find_token(tokens: Sequence[Token], name: str | int) -> Token:
     if re.fullmatch(r"#?-?\d+", name):
         return _by_index(tokens, int(name.removeprefix("#")))
     raise TokenNotFound(_not_found(tokens, name))
+
+
+def name_of(tokens: Sequence[Token], token: Token) -> str:
+    """How a reader names one of these tokens: `the`, and `the:2` where that stands for another."""
+    before = sum(one.label == token.label for one in tokens[: token.index])
+    return f"{token.label}:{before + 1}" if before else token.label
 
 
 def _same_text(tokens: Sequence[Token], text: str) -> list[Token]:

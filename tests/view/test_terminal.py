@@ -29,6 +29,13 @@ def test_a_look_shows_its_sentence_and_its_numbers(reading, options):
     assert best.key.label in shown and f"{best.weight:.4f}"[:5] in shown
 
 
+def test_what_it_says_to_type_next_means_this_token():
+    reading = read("the cat saw the dog", tiny.loaded("bert"))
+    second = [token for token in reading.tokens if token.label == "the"][1]
+    shown = flat(terminal.render_look(reading, reading.look(second.index)), 200)
+    assert "--token 'the:2'" in shown and "the:2" in shown
+
+
 def test_the_hidden_sink_is_named(reading):
     look = reading.look("it", hide_sink=True)
     shown = flat(terminal.render_look(reading, look))

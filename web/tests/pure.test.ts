@@ -4,7 +4,7 @@ import { strongest } from "../src/lib/cover";
 import { percent, short, weight } from "../src/lib/format";
 import { read, START, write } from "../src/lib/hash";
 import { shadeToWeight, unpack, weights } from "../src/lib/packet";
-import { firstToken, type Token } from "../src/lib/reading";
+import { firstToken, tokenName, type Token } from "../src/lib/reading";
 import { HttpSource } from "../src/lib/source";
 import { lit, type Steps } from "../src/lib/steps";
 
@@ -21,6 +21,14 @@ describe("numbers", () => {
     }
     expect([weight(NaN), percent(NaN), short(-Infinity), short(NaN)]).toEqual(["NaN", "NaN", "−∞", "NaN"]);
     expect([percent(0), percent(1), percent(0.66), percent(0.067)]).toEqual(["0", "100", "66", "6.7"]);
+  });
+});
+
+describe("names of tokens", () => {
+  it("count where a label stands for several", () => {
+    const tokens = ["the", "cat", "the", "The", "the"].map((label) => ({ label }));
+    expect(tokens.map((_, i) => tokenName(tokens, i))).toEqual(["the", "cat", "the:2", "The", "the:3"]);
+    expect(tokenName(tokens, 9)).toBe("");
   });
 });
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from eyeline.heads import KINDS, HeadReport
 from eyeline.looks import Look
+from eyeline.tokens import name_of
 from eyeline.predictions import Prediction
 from eyeline.readings import Reading
 from eyeline.steps import Stage, Steps, Verification
@@ -76,7 +77,7 @@ def render_look(reading: Reading, look: Look, count: int = 10) -> RenderableType
             Text(""),
             Text(
                 f"The arithmetic behind a number: eyeline steps … --layer {best[0].layer} "
-                f"--head {best[0].head} --token '{look.query.label}'{kind}",
+                f"--head {best[0].head} --token '{_named(reading, look)}'{kind}",
                 style="dim",
             ),
         ]
@@ -165,6 +166,13 @@ def _sentence(look: Look) -> Text:
     return text
 
 
+def _named(reading: Reading, look: Look) -> str:
+    """How to ask for the token that looks."""
+    by = look.direction == "by"
+    tokens = reading.key_tokens(look.kind) if by else reading.query_tokens(look.kind)
+    return name_of(tokens, look.query)
+
+
 def _where(reading: Reading, look: Look) -> str:
     layers = f"layer {look.layers[0]}" if len(look.layers) == 1 else f"{len(look.layers)} layers"
     heads = f"head {look.heads[0]}" if len(look.heads) == 1 else f"{len(look.heads)} heads"
@@ -204,7 +212,7 @@ def _strongest(look: Look, count: int) -> RenderableType:
         table.add_row(
             str(edge.layer),
             str(edge.head),
-            Text(f"{edge.key.label}"),
+            Text(name_of(look.keys, edge.key)),
             f"{edge.weight:.4f}",
             _bar(edge.weight),
         )

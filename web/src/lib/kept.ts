@@ -2,6 +2,7 @@
 import { unpack, weights, type Packet } from "./packet";
 import { Refused, type Asking, type Params, type Source, type Start } from "./source";
 import type { Place } from "./hash";
+import { tokenName } from "./reading";
 
 export interface Model {
   get(name: string): unknown;
@@ -179,8 +180,9 @@ export class FileSource implements Source {
 }
 
 function sentence(own: string, row: Float32Array, order: number[], labels: string[], by: boolean, itself: number): string {
+  const tokens = labels.map((label) => ({ label }));
   const named = order.slice(0, 3).filter((i, n) => n === 0 || row[i]! >= 0.005);
-  const said = named.map((i) => `${i === itself ? "itself" : labels[i]} ${(100 * row[i]!).toFixed(0)} %`).join(", ");
+  const said = named.map((i) => `${i === itself ? "itself" : tokenName(tokens, i)} ${(100 * row[i]!).toFixed(0)} %`).join(", ");
   if (!row[order[0]!]) return `${own} ${by ? "is looked at by no token" : "looks at nothing at all"}.`;
   if (by) return `${own} is looked at by ${said}.`;
   let held = 0;

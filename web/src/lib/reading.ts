@@ -66,7 +66,10 @@ export function firstToken(tokens: Token[]): number {
   return (pronoun ?? word ?? tokens[tokens.length - 1])?.index ?? 0;
 }
 
-/** An input direction for a label: Arabic and Hebrew words keep their own. */
-export function name(token: Token | undefined): string {
-  return token?.label ?? "";
+/** How a reader names a token: the, and the:2 where that stands for another one; as in the terminal. */
+export function tokenName(tokens: readonly { label: string }[], index: number): string {
+  const label = tokens[index]?.label ?? "";
+  let before = 0;
+  for (let i = 0; i < index; i++) if (tokens[i]?.label === label) before += 1;
+  return before ? `${label}:${before + 1}` : label;
 }

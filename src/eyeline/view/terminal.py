@@ -10,10 +10,10 @@ from rich.text import Text
 
 from eyeline.heads import KINDS, HeadReport
 from eyeline.looks import Look
-from eyeline.tokens import name_of
 from eyeline.predictions import Prediction
 from eyeline.readings import Reading
 from eyeline.steps import Stage, Steps, Verification
+from eyeline.tokens import name_of
 
 __all__ = [
     "console",

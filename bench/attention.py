@@ -153,6 +153,18 @@ def unfused() -> Iterator[Case]:
         with torch.enable_grad():
             return torch.autograd.grad(f().sum(), [*leaves, bias])
 
+    fixed = bias.detach()
+
+    def beside_it(f: Callable) -> object:
+        with torch.enable_grad():
+            return torch.autograd.grad(f().sum(), leaves)
+
+    yield Case(
+        "unfused",
+        f"{label(shape)} fixed bias, gradients of the rest",
+        {n: partial(beside_it, f) for n, f in both(*leaves, attn_mask=fixed).items()},
+        flops(shape, False, 7),
+    )
     yield Case(
         "unfused",
         f"{label(shape)} bias with gradient",

@@ -194,6 +194,7 @@ MUTANTS = [
     Mutant("operands_sinks_in_half", OPERANDS, "problem.sinks.to(torch.float32)", "problem.sinks"),
     Mutant("gradient_nan_forgotten", "impl/_native_backward.py", "gradient.masked_fill_(other.isnan(), torch.nan)", "pass"),
     Mutant("gradient_of_spread_rows", "impl/_native_backward.py", "if output_gradient.stride(-1) != 1:", "if False:"),
+    Mutant("diagonals_not_learnt", "impl/_native_ops.py", "ctx.needs_input_grad[3:5]", "ctx.needs_input_grad[3:4]"),
     Mutant("gradient_of_hidden_nan", "impl/_native_backward.py", "finite = output_gradient.nan_to_num(0, 0, 0)", "finite = output_gradient"),
     # complete panels
     Mutant("piece_begins_at_zero", "impl/_complete.py", "pieces.append(Piece(span, begin, end))", "pieces.append(Piece(span, 0, end))"),
@@ -289,6 +290,10 @@ KERNEL_MUTANTS = [
     Mutant("always_plain", "online.h", "int until = most(least(b.full_end - j, n), before);", "int until = n;"),
     Mutant("softcap_not_multiplied_back", "rules.h", "s = splat(softcap_) * share;", "s = share;"),
     Mutant("masked_bias_seen", "rules.h", "live = both(live, negated(equal(added, masked)));", ""),
+    Mutant("added_masked_seen", "rules.h", "s = pick(live, s, masked);\n        highest[v] = vmax", "highest[v] = vmax"),
+    Mutant("added_special_unheard", "rules.h", "return !bad;", "return true;"),
+    Mutant("turned_row_of_the_first", "rules.h", "i = b.row[first + r];", "i = b.row[first];"),
+    Mutant("turned_rest_lost", "rules.h", "if (whole < n) turn(b, j, whole, n, tile);", ""),
     Mutant("special_values_unheard", "rules.h", "return bad == 0;", "return true;"),
     Mutant("diagonal_off_by_one", "rules.h", "load_part<Float32>(at + j - i + c.q_len - 1, n)", "load_part<Float32>(at + j - i + c.q_len, n)"),
     Mutant("mask_gathers_ones", "rules.h", "gathered[k] = at[k * s[3]];\n    return load_bytes", "gathered[k] = at[k];\n    return load_bytes"),
@@ -312,6 +317,13 @@ KERNEL_MUTANTS = [
     Mutant("pairs_of_other_rows", "pack_pairs.h", "memcpy(both[1], row[lane + 1] + d, here);", "memcpy(both[1], row[lane] + d, here);"),
     Mutant("pair_scaled_by_half", "pack_pairs.h", "const vint high = as_int(as_float(x) * power);", "const vint high = x;"),
     Mutant("last_pair_of_weights", "sums.h", "const vfloat last = exponential(scores + v * WIDTH, v);\n    sum[v] = sum[v] + last;", "const vfloat last = exponential(scores + v * WIDTH, v);"),
+    Mutant("decode_parts_not_shrunk", "decode.h", "parts == 1 ? 1.0f : one_exp(part[r] - top[r])", "1.0f"),
+    Mutant("decode_sum_not_shrunk", "decode.h", "total_[r] = total_[r] * shrink + lanes[0];", "total_[r] = total_[r] + lanes[0];"),
+    Mutant("decode_first_part_lost", "decode.h", "store(sum + d, p ? load(sum + d) + x : x);", "store(sum + d, x);"),
+    Mutant("decode_quiet_about_nan", "decode.h", "probe = fma(x, splat(0.0f), probe);", ""),
+    Mutant("decode_sum_of_half", "decode.h", "lanes[i] += lanes[i + half];", "lanes[i] += half > 1 ? lanes[i + half] : 0;"),
+    Mutant("block_row_stays", "block.h", "if (++of_line == line.fold) of_line = 0, at++;", "if (++of_line == line.fold) of_line = 0;"),
+    Mutant("block_begins_at_head_0", "block.h", "of_line = start % line.fold;", "of_line = 0;"),
     Mutant("struct_size_unchecked", "dispatch.cpp", "if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;", "if (!c) return EYELINE_BAD_STRUCT;"),
 ]  # fmt: skip
 

@@ -25,14 +25,16 @@ class Rules {
     if (!additive_) return Tile::FULL;
     Tile kind = call_.dense_mask ? scan_mask(b, j, n) : Tile::FULL;
     if (kind == Tile::EMPTY || (kind == Tile::FULL && !call_.bias && !call_.diagonal)) return kind;
-    for (int first = 0; first < b.count; first += WIDTH) {
-      for (int k = 0; k < n; k += WIDTH) {
-        vfloat x[WIDTH];
-        for (int r = 0; r < WIDTH; r++) x[r] = row_part(b, first + r, j + k, least(WIDTH, n - k));
-        transpose(x);
-        for (int r = 0; r < WIDTH && k + r < n; r++) store(tile + (k + r) * LANES + first, x[r]);
-      }
-    }
+    const bool biased = call_.bias, masked = call_.dense_mask;
+    if (call_.diagonal || (biased && call_.bias_stride[3] != 1) ||
+        (masked && call_.dense_mask_stride[3] != 1))
+      turn(b, j, 0, n, tile);
+    else if (biased && masked)
+      turn_dense<true, true>(b, j, n, tile);
+    else if (biased)
+      turn_dense<true, false>(b, j, n, tile);
+    else
+      turn_dense<false, true>(b, j, n, tile);
     return Tile::PARTIAL;
   }
 
@@ -41,6 +43,8 @@ class Rules {
   template <int Vecs>
   bool apply(const Block& b, int j, int n, const float* tile, float* scores, vfloat* top,
              float* slope = nullptr) const {
+    if (tile && softcap_ == 0 && b.full_begin <= j && j + n <= b.full_end)
+      return add<Vecs>(n, tile, scores, top);
     unsigned bad = 0;
     for (int v = 0; v < Vecs; v++) {
       const vint first = load(b.first + v * WIDTH), last = load(b.last + v * WIDTH);
@@ -70,6 +74,30 @@ class Rules {
       bad |= bits(negated(equal(spoiled, zero))) & ((1u << WIDTH) - 1);
     }
     return bad == 0;
+  }
+
+  // `apply` where all that is done is to add: no softcap, and every query sees all of these keys.
+  template <int Vecs>
+  static bool add(int n, const float* tile, float* scores, vfloat* top) {
+    const vfloat masked = splat(-INFINITE), zero = splat(0.0f);
+    vfloat highest[Vecs], spoiled[Vecs];
+    for (int v = 0; v < Vecs; v++) highest[v] = top[v], spoiled[v] = zero;
+    for (int k = 0; k < n; k++)
+      for (int v = 0; v < Vecs; v++) {
+        const vfloat added = load(tile + k * LANES + v * WIDTH);
+        const vmask live = negated(equal(added, masked));  // a NaN is live: it must be heard of
+        vfloat s = load(scores + k * LANES + v * WIDTH) + added;
+        spoiled[v] = spoiled[v] + pick(live, s * zero, zero);  // NaN unless s is finite
+        s = pick(live, s, masked);
+        highest[v] = vmax(highest[v], s);
+        store(scores + k * LANES + v * WIDTH, s);
+      }
+    unsigned bad = 0;
+    for (int v = 0; v < Vecs; v++) {
+      top[v] = highest[v];
+      bad |= bits(negated(equal(spoiled[v], zero))) & ((1u << WIDTH) - 1);
+    }
+    return !bad;
   }
 
   // Set to 0 what belongs to masked scores.
@@ -107,6 +135,46 @@ class Rules {
   vfloat cap(vfloat s) const { return splat(softcap_) * tanh(s * splat(1 / softcap_)); }
 
  private:
+  // Keys [j + begin, j + n) of the tile, wherever their numbers lie.
+  void turn(const Block& b, int j, int begin, int n, float* tile) const {
+    for (int first = 0; first < b.count; first += WIDTH) {
+      for (int k = begin; k < n; k += WIDTH) {
+        vfloat x[WIDTH];
+        for (int r = 0; r < WIDTH; r++) x[r] = row_part(b, first + r, j + k, least(WIDTH, n - k));
+        transpose(x);
+        for (int r = 0; r < WIDTH && k + r < n; r++) store(tile + (k + r) * LANES + first, x[r]);
+      }
+    }
+  }
+
+  // The same where the numbers of a row lie side by side: nothing is asked in the inner loop.
+  template <bool Biased, bool Masked>
+  void turn_dense(const Block& b, int j, int n, float* tile) const {
+    const int64_t *s = call_.bias_stride, *t = call_.dense_mask_stride;
+    const int whole = n / WIDTH * WIDTH;
+    for (int first = 0; first < b.count; first += WIDTH) {
+      const float* bias[WIDTH] = {};
+      const uint8_t* mask[WIDTH] = {};
+      for (int r = 0; r < WIDTH; r++) {
+        const int64_t h = b.head[first + r], i = b.row[first + r];
+        if (Biased) bias[r] = call_.bias + b.batch * s[0] + h * s[1] + i * s[2] + j;
+        if (Masked) mask[r] = call_.dense_mask + b.batch * t[0] + h * t[1] + i * t[2] + j;
+      }
+      for (int k = 0; k < whole; k += WIDTH) {
+        vfloat x[WIDTH];
+#pragma GCC unroll 16
+        for (int r = 0; r < WIDTH; r++) {
+          x[r] = Biased ? load(bias[r] + k) : splat(0.0f);
+          if (Masked) x[r] = pick(load_bytes(mask[r] + k), x[r], splat(-INFINITE));
+        }
+        transpose(x);
+#pragma GCC unroll 16
+        for (int r = 0; r < WIDTH; r++) store(tile + (k + r) * LANES + first, x[r]);
+      }
+    }
+    if (whole < n) turn(b, j, whole, n, tile);
+  }
+
   static vfloat strided(const float* at, int64_t stride, int n) {
     if (stride == 1) return load_part<Float32>(at, n);
     if (stride == 0) return splat(*at);

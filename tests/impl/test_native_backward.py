@@ -40,6 +40,26 @@ def found(one: Problem, gradient: torch.Tensor) -> list[torch.Tensor]:
     return run_backward(Operands.of(one), gradient)
 
 
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_what_is_added_may_go_without(spoiled):
+    one = problem(
+        biases=(
+            TensorBias(torch.randn(1, 4, ROWS, KEYS)),
+            Diagonals(torch.randn(4, ROWS + KEYS - 1), ROWS),
+        ),
+        sinks=torch.randn(4),
+    )
+    if spoiled:
+        one.value[0, 0, 3, 0] = torch.inf
+    gradient, operands = cotangent(one), Operands.of(one)
+    every = dict(zip(operands.gradients(True), run_backward(operands, gradient), strict=True))
+    fewer = run_backward(operands, gradient, added=False)
+    names = operands.gradients(False)
+    assert names == ["query", "key", "value", "sinks"] and len(fewer) == 4
+    for name, found_alone in zip(names, fewer, strict=True):
+        torch.testing.assert_close(found_alone, every[name], rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.fixture
 def careful_calls(monkeypatch):
     calls = []

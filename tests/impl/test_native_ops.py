@@ -61,9 +61,11 @@ def test_the_operators_keep_what_torch_asks_of_them(problem):
     operands = Operands.of(problem)
     library.opcheck(torch.ops.eyeline.attend.default, tuple(leaves(operands, grad=True)))
     gradient = torch.randn(2, 2, 6, 4)
-    library.opcheck(
-        torch.ops.eyeline.attend_backward.default, (gradient, *leaves(operands, grad=False))
-    )
+    for added in (True, False):
+        library.opcheck(
+            torch.ops.eyeline.attend_backward.default,
+            (gradient, added, *leaves(operands, grad=False)),
+        )
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
@@ -82,6 +84,50 @@ def test_a_compiled_call_is_one_graph_with_the_same_numbers(call):
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("bias", ["dense", "relative"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_bias_that_is_not_learnt_gets_no_gradient_and_changes_no_other(bias, broken, monkeypatch):
+    from eyeline.impl import _native_ops
+
+    asked = []
+    honest = _native_ops.run_backward
+    monkeypatch.setattr(
+        _native_ops, "run_backward", lambda *a, **k: asked.append(k["added"]) or honest(*a, **k)
+    )
+    inputs, sinks = tensors(), torch.randn(2).requires_grad_()
+    if broken:  # the careful panels' way
+        with torch.no_grad():
+            inputs[1][0, 0, 2, 1] = torch.nan
+    table = torch.randn(32, 2) if bias == "relative" else torch.randn(1, 2, 6, 6)
+
+    def gradients(learnt):
+        leaf = table.clone().requires_grad_(learnt)
+        added = RelativeBias(leaf) if bias == "relative" else leaf
+        out = eyeline.attention(*inputs, bias=added, sinks=sinks, impl="native")
+        wanted = [*inputs, sinks, *([leaf] if learnt else [])]
+        return torch.autograd.grad(out.sin().sum(), wanted)
+
+    every, fewer = gradients(True), gradients(False)
+    assert asked == [True, False] and len(every) == 5 and len(fewer) == 4
+    for one, other in zip(every, fewer, strict=False):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def test_second_derivatives_beside_a_bias_that_is_not_learnt():
+    inputs, bias = tensors(), torch.randn(1, 2, 6, 6)
+
+    def penalty(impl, bias):
+        out = eyeline.attention(*inputs, bias=bias, impl=impl)
+        first = torch.autograd.grad(out.sin().sum(), inputs, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+
+    for ours, theirs in zip(penalty("native", bias), penalty("reference", bias), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    learnt = bias.clone().requires_grad_()
+    for ours, theirs in zip(penalty("native", bias), penalty("native", learnt), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_a_compiled_call_still_refuses_a_bias_of_nan():

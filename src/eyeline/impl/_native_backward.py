@@ -15,34 +15,44 @@ from eyeline.impl._tiled_backward import backward as careful_backward
 
 
 def run_backward(
-    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None = None
+    operands: Operands,
+    output_gradient: Tensor,
+    numbers: RowGradients | None = None,
+    *,
+    added: bool = True,
 ) -> list[Tensor]:
-    """Gradients in the order of `operands.differentiable`, contiguous.
+    """Gradients in the order of `operands.gradients(added)`, contiguous.
 
     Args:
         operands: Those of the call.
         output_gradient: The gradient of its output.
         numbers: The gradients of each row's own numbers; they join in.
+        added: Whether what is added to the scores gets a gradient.
     """
-    found = None if min(operands.shape) == 0 else _kernels(operands, output_gradient, numbers)
+    empty = min(operands.shape) == 0
+    found = None if empty else _kernels(operands, output_gradient, numbers, added)
     if found is None:
-        found = _careful(operands, output_gradient, numbers)
+        found = _careful(operands, output_gradient, numbers, added)
     return [gradient.contiguous() for gradient in found]
 
 
 def _careful(
-    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None
+    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None, added: bool
 ) -> Sequence[Tensor]:
     """As in `run`: NaN where the careful panels find it, else the kernels' own bits (N2)."""
     problem = operands.problem()
-    careful = careful_backward(problem, output_gradient, numbers)
+    every = zip(
+        operands.gradients(True), careful_backward(problem, output_gradient, numbers), strict=True
+    )
+    wanted = operands.gradients(added)
+    careful = [gradient for name, gradient in every if name in wanted]
     clean, hazards = find_hazards(problem, output_gradient)
     if hazards is None:
         return careful
     finite = output_gradient.nan_to_num(0, 0, 0)
     if numbers is not None:
         numbers = RowGradients(*(t.nan_to_num(0, 0, 0) for t in numbers))
-    found = _kernels(operands.with_tensors(clean.differentiable), finite, numbers)
+    found = _kernels(operands.with_tensors(clean.differentiable), finite, numbers, added)
     if found is None:
         return careful
     for gradient, other in zip(found, careful, strict=True):
@@ -51,7 +61,7 @@ def _careful(
 
 
 def _kernels(
-    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None
+    operands: Operands, output_gradient: Tensor, numbers: RowGradients | None, added: bool
 ) -> list[Tensor] | None:
     """One call of the kernels; None if they met special values."""
     kernels = library()
@@ -70,10 +80,10 @@ def _kernels(
         results.append(gradient := torch.empty(getattr(operands, name).shape, dtype=operands.dtype))
         setattr(call, f"{name}_gradient", gradient.data_ptr())
         setattr(call, f"{name}_gradient_stride", gradient.stride()[:3])
-    if operands.bias is not None:
+    if added and operands.bias is not None:
         results.append(gradient := torch.zeros(operands.bias.shape))
         call.bias_gradient, call.bias_gradient_stride = gradient.data_ptr(), strides(gradient)
-    if operands.diagonals is not None:
+    if added and operands.diagonals is not None:
         results.append(gradient := torch.zeros(operands.diagonals.shape))
         call.diagonal_gradient = gradient.data_ptr()
     if operands.sinks is not None:

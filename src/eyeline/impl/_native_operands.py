@@ -82,6 +82,16 @@ class Operands(NamedTuple):
         tensors = (self.query, self.key, self.value, self.bias, self.diagonals, self.sinks)
         return tuple(t for t in tensors if t is not None)
 
+    def gradients(self, added: bool) -> list[str]:
+        """Names of the tensors that get a gradient, in the order of `differentiable`.
+
+        Args:
+            added: Whether what is added to the scores gets one: a bias has as many numbers as there
+                are scores.
+        """
+        names = ["query", "key", "value", *(["bias", "diagonals"] if added else []), "sinks"]
+        return [name for name in names if getattr(self, name) is not None]
+
     def with_tensors(self, tensors: tuple[Tensor, ...]) -> "Operands":
         """The same with the `differentiable` tensors replaced."""
         left = iter(tensors)

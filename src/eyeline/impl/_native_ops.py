@@ -1,12 +1,14 @@
 """The kernels as torch operators, so that autograd, `torch.compile`, `vmap` and tracing know them.
 
     torch.ops.eyeline.attend(operands)                     -> output, row maximum, row sum
-    torch.ops.eyeline.attend_backward(dO, operands)        -> a gradient per differentiable operand
+    torch.ops.eyeline.attend_backward(dO, added, operands) -> a gradient per differentiable operand
     torch.ops.eyeline.rows(operands)                       -> log-sum-exp and entropy of each row
     torch.ops.eyeline.rows_backward(numbers, operands)     -> a gradient per differentiable operand
 
 "operands" are those of `_native_operands.SCHEMA`.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, library
@@ -21,7 +23,7 @@ __all__ = ["attend"]
 
 _OPERATORS = library.Library("eyeline", "DEF")
 _OPERATORS.define(f"attend({SCHEMA}) -> (Tensor, Tensor, Tensor)")
-_OPERATORS.define(f"attend_backward(Tensor output_gradient, {SCHEMA}) -> Tensor[]")
+_OPERATORS.define(f"attend_backward(Tensor output_gradient, bool added, {SCHEMA}) -> Tensor[]")
 _OPERATORS.define(f"rows({SCHEMA}) -> (Tensor, Tensor)")
 _OPERATORS.define(
     "rows_backward(Tensor logsumexp_gradient, Tensor entropy_gradient, Tensor entropies, "
@@ -59,13 +61,15 @@ def _attend_fake(*operands) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @library.impl(_OPERATORS, "attend_backward", "CPU")
-def _attend_backward(output_gradient: Tensor, *operands) -> list[Tensor]:
-    return run_backward(Operands(*operands), output_gradient)
+def _attend_backward(output_gradient: Tensor, added: bool, *operands) -> list[Tensor]:
+    return run_backward(Operands(*operands), output_gradient, added=added)
 
 
 @library.register_fake("eyeline::attend_backward", lib=_OPERATORS)
-def _attend_backward_fake(output_gradient: Tensor, *operands) -> list[Tensor]:
-    return [t.new_empty(t.shape) for t in Operands(*operands).differentiable]
+def _attend_backward_fake(output_gradient: Tensor, added: bool, *arguments) -> list[Tensor]:
+    operands = Operands(*arguments)
+    tensors = [getattr(operands, name) for name in operands.gradients(added)]
+    return [t.new_empty(t.shape) for t in tensors]
 
 
 @library.impl(_OPERATORS, "rows", "CPU")
@@ -105,23 +109,28 @@ def _kept(ctx) -> list:
     return [next(tensors) if other is None else other[0] for other in ctx.others]
 
 
-def _spread(operands: Operands, gradients: list[Tensor]) -> tuple[Tensor | None, ...]:
+def _spread(
+    operands: Operands, gradients: Sequence[Tensor], added: bool = True
+) -> tuple[Tensor | None, ...]:
     """One gradient per argument of `SCHEMA`."""
-    left = iter(gradients)
-    return tuple(None if t is None else next(left) for t in operands[:6]) + (None,) * 9
+    known = dict(zip(operands.gradients(added), gradients, strict=True))
+    return tuple(known.get(name) for name in Operands._fields)
 
 
 def _attend_gradient(ctx, output_gradient: Tensor, *_unused: Tensor):
     operands = Operands(*_kept(ctx))
-    return _spread(operands, _BACKWARD(output_gradient, *operands))
+    added = any(ctx.needs_input_grad[3:5])  # bias, diagonals
+    return _spread(operands, _BACKWARD(output_gradient, added, *operands), added)
 
 
 def _backward_gradient(ctx, cotangents: list[Tensor]):
-    output_gradient, *rest = _kept(ctx)
+    output_gradient, added, *rest = _kept(ctx)
     operands = Operands(*rest)
+    names, known = operands.gradients(True), _spread(operands, cotangents, added)
+    every = [known[Operands._fields.index(name)] for name in names]
     tensors = (output_gradient, *operands.differentiable)
-    first, *seconds = Second.apply(operands.problem(), len(cotangents), *cotangents, *tensors)
-    return first, *_spread(operands, seconds)
+    first, *seconds = Second.apply(operands.problem(), len(every), *every, *tensors)
+    return first, None, *_spread(operands, seconds)
 
 
 def _keep_with_entropies(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:

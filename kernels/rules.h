@@ -3,6 +3,8 @@
 // Bias and dense mask lie in memory row by row, our lanes run down the rows: a tile of them is put
 // together row-wise, turned, and then added like one number per score, -inf where masked.
 #pragma once
+#include <type_traits>
+
 #include "block.h"
 #include "exponential.h"
 
@@ -25,16 +27,14 @@ class Rules {
     if (!additive_) return Tile::FULL;
     Tile kind = call_.dense_mask ? scan_mask(b, j, n) : Tile::FULL;
     if (kind == Tile::EMPTY || (kind == Tile::FULL && !call_.bias && !call_.diagonal)) return kind;
-    const bool biased = call_.bias, masked = call_.dense_mask;
-    if (call_.diagonal || (biased && call_.bias_stride[3] != 1) ||
-        (masked && call_.dense_mask_stride[3] != 1))
+    if ((call_.bias && call_.bias_stride[3] != 1) || (call_.dense_mask && call_.dense_mask_stride[3] != 1))
       turn(b, j, 0, n, tile);
-    else if (biased && masked)
-      turn_dense<true, true>(b, j, n, tile);
-    else if (biased)
-      turn_dense<true, false>(b, j, n, tile);
     else
-      turn_dense<false, true>(b, j, n, tile);
+      either(call_.bias, [&](auto bias) {
+        either(call_.diagonal, [&](auto diagonal) {
+          either(call_.dense_mask, [&](auto mask) { turn_dense(b, j, n, tile, bias, diagonal, mask); });
+        });
+      });
     return Tile::PARTIAL;
   }
 
@@ -148,24 +148,27 @@ class Rules {
   }
 
   // The same where the numbers of a row lie side by side: nothing is asked in the inner loop.
-  template <bool Biased, bool Masked>
-  void turn_dense(const Block& b, int j, int n, float* tile) const {
-    const int64_t *s = call_.bias_stride, *t = call_.dense_mask_stride;
+  template <class Biased, class Slanted, class Masked>
+  void turn_dense(const Block& b, int j, int n, float* tile, Biased, Slanted, Masked) const {
+    const int64_t *s = call_.bias_stride, *d = call_.diagonal_stride, *t = call_.dense_mask_stride;
     const int whole = n / WIDTH * WIDTH;
     for (int first = 0; first < b.count; first += WIDTH) {
-      const float* bias[WIDTH] = {};
+      const float *bias[WIDTH] = {}, *diagonal[WIDTH] = {};
       const uint8_t* mask[WIDTH] = {};
       for (int r = 0; r < WIDTH; r++) {
         const int64_t h = b.head[first + r], i = b.row[first + r];
-        if (Biased) bias[r] = call_.bias + b.batch * s[0] + h * s[1] + i * s[2] + j;
-        if (Masked) mask[r] = call_.dense_mask + b.batch * t[0] + h * t[1] + i * t[2] + j;
+        if (Biased::value) bias[r] = call_.bias + b.batch * s[0] + h * s[1] + i * s[2] + j;
+        if (Slanted::value)
+          diagonal[r] = call_.diagonal + b.batch * d[0] + h * d[1] + j - i + call_.q_len - 1;
+        if (Masked::value) mask[r] = call_.dense_mask + b.batch * t[0] + h * t[1] + i * t[2] + j;
       }
       for (int k = 0; k < whole; k += WIDTH) {
         vfloat x[WIDTH];
 #pragma GCC unroll 16
         for (int r = 0; r < WIDTH; r++) {
-          x[r] = Biased ? load(bias[r] + k) : splat(0.0f);
-          if (Masked) x[r] = pick(load_bytes(mask[r] + k), x[r], splat(-INFINITE));
+          x[r] = Biased::value ? load(bias[r] + k) : splat(0.0f);
+          if (Slanted::value) x[r] = x[r] + load(diagonal[r] + k);
+          if (Masked::value) x[r] = pick(load_bytes(mask[r] + k), x[r], splat(-INFINITE));
         }
         transpose(x);
 #pragma GCC unroll 16
@@ -173,6 +176,11 @@ class Rules {
       }
     }
     if (whole < n) turn(b, j, whole, n, tile);
+  }
+
+  template <class Work>
+  static void either(bool yes, Work work) {
+    yes ? work(std::true_type()) : work(std::false_type());
   }
 
   static vfloat strided(const float* at, int64_t stride, int n) {

@@ -1,4 +1,4 @@
-"""Windows from anywhere; every sixth says its first half twice."""
+"""Windows from anywhere; the first says a passage again and again."""
 
 import pytest
 import torch
@@ -18,12 +18,37 @@ def recipe():
     return made
 
 
+def period(row):
+    """After how many tokens a row says the same again."""
+    return next(n for n in range(1, len(row) + 1) if torch.equal(row[n:], row[:-n]))
+
+
 def test_windows(recipe):
     (rows,) = recipe.batch(0).tensors
     assert rows.shape == (12, 32) and recipe.batch(0).count == 12 * 31
-    twice = [bool(torch.equal(row[:16], row[16:])) for row in rows]
-    assert [n for n, yes in enumerate(twice) if yes] == [0, 6]
+    text = recipe.tokens.tolist()
+    for row in rows[1:]:
+        assert any(text[n : n + 32] == row.tolist() for n in range(len(text) - 31))
     assert torch.equal(rows, recipe.batch(0).tensors[0])
+
+
+def test_passages_of_every_length_as_they_are_and_shuffled(recipe):
+    text, lengths = recipe.tokens.tolist(), set()
+    for step in range(40):
+        row = recipe.batch(step).tensors[0][0]
+        lengths.add(length := period(row))
+        passage = row[:length].tolist()
+        assert length < 16
+        if step % 2 == 0:
+            assert any(text[n : n + length] == passage for n in range(len(text)))
+    assert len(lengths) > 8
+
+
+def test_positions_begin_as_waves(recipe):
+    """A step to the side is the same turn everywhere."""
+    table = recipe.network().positions.weight.detach()
+    near = torch.nn.functional.cosine_similarity(table[:-1], table[1:])
+    assert near.min() > 0.5 and near.std() < 1e-4
 
 
 def test_the_text_comes_back_from_its_bytes(recipe):

@@ -42,7 +42,10 @@ TESTS = [  # the quickest first
     *["tests/impl/test_tiled_measure.py", "tests/test_contract.py", "tests/test_properties.py"],
 ]
 KERNEL_TESTS = [
-    *[f"tests/impl/test_{name}.py" for name in ["native_quick", "native", "native_library"]],
+    *[
+        f"tests/impl/test_{name}.py"
+        for name in ["native_quick", "native", "native_library", "native_threads"]
+    ],
     *[
         f"tests/impl/test_{name}.py"
         for name in ["native_backward", "native_window", "rows", "dropout"]

@@ -55,6 +55,25 @@ def test_250_repeats_under_changing_thread_counts_give_the_same_bits():
             torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_keys_that_several_threads_share_are_joined(threads, rows):
+    """Each thread knows its own largest score only: the largest of all lies in one part."""
+    torch.set_num_threads(threads)
+    q, k, v = (torch.randn(1, heads, n, 64) for heads, n in ((4, rows), (2, 3000), (2, 3000)))
+    for where in (5, 1700, 2990):
+        peaked = k.clone()
+        peaked[:, :, where] += 3 * q[:, ::2, -1]
+        expected = eyeline.attention(
+            *(t.double() for t in (q, peaked, v)), enable_gqa=True, impl="reference"
+        )
+        for kind in (torch.float32, torch.bfloat16):
+            given = [t.to(kind) for t in (q, peaked, v)]
+            found = eyeline.attention(*given, enable_gqa=True, impl="native")
+            near = 2e-6 if kind is torch.float32 else 3e-2
+            torch.testing.assert_close(found.double(), expected, rtol=near, atol=near)
+
+
 def test_python_threads_do_not_disturb_each_other():
     torch.set_num_threads(2)
     problems = [tensors() for _ in range(8)]

@@ -52,11 +52,17 @@ class G2P(Recipe):
     def __init__(
         self,
         settings: Settings | None = None,
-        words: int = 192,
+        words: int = 64,
         config: T5Config | None = None,
     ) -> None:
         self.settings = settings or Settings(
-            steps=10_000, learning_rate=1.5e-3, weight_decay=0.02, average=0.9995, check_every=1000
+            steps=14_000,
+            learning_rate=3e-3,
+            warmup=500,
+            weight_decay=0.1,
+            optimizer="muon",
+            average=0.9995,
+            check_every=1000,
         )
         self.words = words
         self.config = config or T5Config(
@@ -70,7 +76,7 @@ class G2P(Recipe):
             activation="gelu_tanh",
             is_gated=True,
             max_distance=32,
-            dropout=0.1,
+            dropout=0.0,
         )
 
     # --- data -----------------------------------------------------------------------------------
@@ -160,6 +166,7 @@ class G2P(Recipe):
         judged = pronounce(network, self.split.test)
         near = [e for e in judged if is_near(e[0].letters, trained)]
         far = [e for e in judged if not is_near(e[0].letters, trained)]
+        wider = pronounce(network, self.split.test, num_beams=4)
         return [
             Result("words wrong", 100 * share_wrong(judged), "%", f"{len(judged)} held-out words"),
             Result(
@@ -172,6 +179,8 @@ class G2P(Recipe):
                 f"{len(near)} that inflect a trained word",
             ),
             Result("words wrong", 100 * share_wrong(far), "%", f"{len(far)} others"),
+            Result("words wrong", 100 * share_wrong(wider), "%", "all of them, with 4 beams"),
+            Result("sounds wrong", 100 * sound_errors(wider), "%", "the same, with 4 beams"),
         ]
 
     def card(self) -> str:
@@ -192,8 +201,10 @@ def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
 Judged = tuple[Word, tuple[str, ...]]
 
 
-def pronounce(network: Any, words: Sequence[Word], at_once: int = 256) -> list[Judged]:
-    """What the network says, greedily, for each word."""
+def pronounce(
+    network: Any, words: Sequence[Word], at_once: int = 256, num_beams: int = 1
+) -> list[Judged]:
+    """What the network says for each word: greedily, or the likeliest of some beams."""
     names = list(VOCABULARY)
     ordered = sorted(words, key=lambda w: len(w.letters))
     said: list[Judged] = []
@@ -201,7 +212,8 @@ def pronounce(network: Any, words: Sequence[Word], at_once: int = 256) -> list[J
         some = ordered[begin : begin + at_once]
         sources = [encode(w.letters) for w in some]
         longest = max(len(s) for s in sources) + 8
-        made = generate(network, [[PAD]] * len(some), longest, source=sources, stop=[END])
+        how: dict[str, Any] = {"source": sources, "stop": [END], "num_beams": num_beams}
+        made = generate(network, [[PAD]] * len(some), longest, **how)
         said += [
             (w, tuple(names[i] for i in ids if i != END)) for w, ids in zip(some, made, strict=True)
         ]

@@ -4,6 +4,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +118,30 @@ def test_ctrl_c_in_the_middle_of_an_import(module, tmp_path):
     family = "roberta" if module == "transformers" else "bert"  # which eyeline has itself
     code, out, err = process(*look_of(family), PYTHONPATH=path)
     assert code == 130 and out == "" and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["models", "list"], 0), (["look", ""], 2), (["no-such-command"], 2), ([], 2)],
+)
+def test_the_exit_status_is_the_commands(arguments, status):
+    code, out, err = process(*arguments)
+    assert code == status and "Traceback" not in err
+    assert (out != "") == (status == 0) or not arguments
+
+
+def test_a_traceback_ends_with_1(tmp_path):
+    (tmp_path / "typer.py").write_text("raise RuntimeError('broken')")
+    code, out, err = process("look", "x", PYTHONPATH=os.pathsep.join([str(tmp_path), SOURCE]))
+    assert code == 1 and "RuntimeError: broken" in err and out == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's own")
+def test_output_that_cannot_be_written_is_no_success():
+    command = [sys.executable, "-m", "eyeline", *map(str, look_of("bert"))]
+    environment = os.environ | {"PYTHONPATH": SOURCE, "HF_HUB_OFFLINE": "1"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, timeout=60
+        )
+    assert done.returncode in (2, 120) and "Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 """The command line. Each command is a function of one of these files."""
 
+import errno
 import signal
 import sys
 
@@ -49,3 +50,8 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("eyeline: interrupted", err=True)
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        typer.echo(f"eyeline: {error.strerror}: make room, then do it again", err=True)
+        sys.exit(2)

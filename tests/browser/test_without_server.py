@@ -63,6 +63,7 @@ def test_a_widget_asks_its_kernel(page):
     page.expose_function("kernel", lambda m: base64.b64encode(answer(viewed, m)).decode())
     page.set_content(f"<style>{style}</style><div id=output></div>")
     page.add_script_tag(content=script, type="module")
+    page.wait_for_function("'eyelineWidget' in window")  # a module runs when it is its turn
     page.evaluate(
         """() => {
           let told;

@@ -22,10 +22,12 @@ RUN_GOAL, WATCH_GOAL, ROUNDS, PAUSE = 3.0, 1.0, 7, 3.0
 
 WRONG = """
 
-_right = {name}
+_right = globals()["{name}"]  # by name it would be a shortcut: `softmax` is to be written
 
 
 def _twice(value):
+    if isinstance(value, dict):
+        return {{key: _twice(one) for key, one in value.items()}}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_twice, value))
     return value * 2 if isinstance(value, (int, float, torch.Tensor)) else value
@@ -40,8 +42,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "practice")
         workspace.prepare()
-        right = {one.label: seconds_of_run(workspace, one, one.solution()) for one in masters()}
-        wrong = {one.label: seconds_of_run(workspace, one, spoiled(one)) for one in masters()}
+        right = {
+            one.label: seconds_of_run(workspace, one, one.solution(), "PASS") for one in masters()
+        }
+        wrong = {
+            one.label: seconds_of_run(workspace, one, spoiled(one), "Not yet: ")
+            for one in masters()
+        }
         reactions = seconds_of_watch(workspace)
     for name, seconds in (("right", right), ("wrong", wrong)):
         slowest = max(seconds, key=lambda one: seconds[one])
@@ -62,12 +69,17 @@ def spoiled(master: Master) -> str:
     return master.solution() + WRONG.format(name=name)
 
 
-def seconds_of_run(workspace: Workspace, master: Master, source: str) -> float:
-    """One command."""
+def seconds_of_run(workspace: Workspace, master: Master, source: str, verdict: str) -> float:
+    """One command, which must come to this verdict."""
     workspace.file(master).write_text(source, encoding="utf-8")
     began = time.perf_counter()
-    subprocess.run(command(workspace, "run", str(master.number)), capture_output=True)
-    return time.perf_counter() - began
+    done = subprocess.run(
+        command(workspace, "run", str(master.number)), capture_output=True, text=True
+    )
+    taken = time.perf_counter() - began
+    if verdict not in done.stdout or done.returncode != (verdict != "PASS"):
+        raise RuntimeError(f"{master.label}: {verdict!r} was expected, got {done.stdout!r}")
+    return taken
 
 
 def seconds_of_watch(workspace: Workspace) -> list[float]:

@@ -5,10 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["available_memory", "give_back"]
+__all__ = ["available_memory", "free_memory", "give_back"]
 
 
-def available_memory() -> int | None:
+def free_memory() -> int | None:
     """Bytes that a process may still take without others being swapped out; None if unknown."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -16,8 +16,17 @@ def available_memory() -> int | None:
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         pass
+    return _pages("SC_AVPHYS_PAGES")
+
+
+def available_memory() -> int | None:
+    """The same; where the system does not say what is free, all that there is."""
+    return free_memory() or _pages("SC_PHYS_PAGES")
+
+
+def _pages(name: str) -> int | None:
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from eyeline._memory import available_memory, give_back
+from eyeline._memory import free_memory, give_back
 from eyeline.capture.loading import LoadedModel
 from eyeline.models import BUILT_IN, CATALOGUE, cached
 from eyeline.readings import Reading, load, read
@@ -66,7 +66,7 @@ class Shelf:
     models: dict[str, LoadedModel] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.budget = self.budget or int(_SHARE * (available_memory() or 4 * 2**30))
+        self.budget = self.budget or int(_SHARE * (free_memory() or 4 * 2**30))
         self._readings: OrderedDict[str, tuple[Viewed, int]] = OrderedDict()
         self._given: dict[str, Viewed] = {}
         self._gone = 0

@@ -43,6 +43,24 @@ def test_every_layout_in_which_it_is_another_function(searched):
     assert len(set(searched)) > 1
 
 
+def test_heads_that_are_not_made_each_by_itself_hide_no_layout_without_heads(searched):
+    """With heads only the first is seen; without, two mistakes that have names."""
+
+    def first_head(query, key, value):
+        if query.dim() == 4:
+            query, key, value = (x[:, :1].expand_as(x) for x in (query, key, value))
+        return torch.softmax(query @ key.mT, -2) @ value
+
+    def first_head_twice(query, key, value):
+        return 2 * first_head(query, key, value)
+
+    found = check(first_head)
+    assert {one.name for one in found.mistakes} == {"not scaled", "softmax over the queries"}
+    searched.clear()
+    assert not check(first_head_twice).ok
+    assert len(set(searched)) > 1
+
+
 def test_two_mistakes_are_named_in_the_layout_that_has_them():
     def unscaled_and_upside_down(query, key, value):
         return torch.softmax(query @ key.mT, -2) @ value

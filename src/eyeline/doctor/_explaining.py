@@ -1,13 +1,15 @@
 """Ways to read a candidate that ran, and which mistakes explain its answers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from eyeline.doctor._attempt import attempt
+from eyeline.doctor._attempt import Answer, attempt
+from eyeline.doctor._cases import Case
 from eyeline.doctor._compare import tolerance
 from eyeline.doctor._convention import Convention, Hypothesis
 from eyeline.doctor._invariants import looks_ahead
@@ -86,26 +88,54 @@ def _apart(groups: list[list[Reading]]) -> list[list[Reading]]:
     """Without layouts in which the candidate does what it does in an earlier, more general one.
 
     A function of any leading axes runs in three layouts, and thousands of pairs are tried in each.
+    What explains a layout without heads explains one with heads too, where each head is made by
+    itself.
     """
     kept: list[list[Reading]] = []
     for group in groups:
-        if not any(_agree(earlier[0].convention, group[0].convention) for earlier in kept):
+        other = group[0].convention
+        if not any(
+            _agree(earlier[0].convention, other.cases, other.answers)
+            and _head_by_head(earlier[0].convention)
+            for earlier in kept
+        ):
             kept.append(group)
     return kept
 
 
-def _agree(one: Convention, other: Convention) -> bool:
-    """Whether one way to call it gives what another gave."""
-    for case, answer in zip(other.cases, other.answers, strict=True):
+def _head_by_head(convention: Convention) -> bool:
+    """Whether each head of each item comes out as it does alone."""
+    cases: list[Case] = []
+    answers: list[Answer] = []
+    for case, answer in zip(convention.cases, convention.answers, strict=True):
+        s = case.inputs
+        if answer.value is None or case.optional:
+            continue
+        if s.get("query") is None or s["num_heads"] != s["num_kv_heads"]:
+            return False
+        for item, head in product(range(s["batch"]), range(s["num_heads"])):
+            alone = {
+                name: s[name][item : item + 1, head : head + 1]
+                for name in ("query", "key", "value")
+            }
+            if s["mask"] is not None:
+                alone["mask"] = s["mask"][item : item + 1]
+            sizes = {"batch": 1, "num_heads": 1, "num_kv_heads": 1, "embed_dim": s["head_dim"]}
+            cases.append(replace(case, inputs={**s, **alone, **sizes}))
+            answers.append(Answer(answer.value[item : item + 1, head : head + 1]))
+    return _agree(convention, cases, answers)
+
+
+def _agree(convention: Convention, cases: Sequence[Case], answers: Sequence[Answer]) -> bool:
+    """Whether this way to call it gives these answers."""
+    near = tolerance(precise=False)
+    for case, answer in zip(cases, answers, strict=True):
         if answer.value is not None:
-            inputs = one.cast(case.inputs)
-            made = attempt(partial(one.ask, inputs)).value
+            made = attempt(partial(convention.ask, convention.cast(case.inputs))).value
             if made is None or made.shape != answer.value.shape:
                 return False
-            near = tolerance(precise=False)
-            if not torch.allclose(
-                made.double(), answer.value.double(), rtol=near, atol=near, equal_nan=True
-            ):
+            one, other = made.double(), answer.value.double()
+            if not torch.allclose(one, other, rtol=near, atol=near, equal_nan=True):
                 return False
     return True
 

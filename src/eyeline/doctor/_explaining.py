@@ -92,14 +92,14 @@ def _apart(groups: list[list[Reading]]) -> list[list[Reading]]:
     itself.
     """
     kept: list[list[Reading]] = []
+    general: list[Convention] = []  # of those kept, where each head is made by itself
     for group in groups:
         other = group[0].convention
-        if not any(
-            _agree(earlier[0].convention, other.cases, other.answers)
-            and _head_by_head(earlier[0].convention)
-            for earlier in kept
-        ):
-            kept.append(group)
+        if any(_agree(one, other.cases, other.answers) for one in general):
+            continue
+        kept.append(group)
+        if len(kept) < len(groups) and _head_by_head(other):
+            general.append(other)
     return kept
 
 

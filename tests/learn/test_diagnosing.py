@@ -41,3 +41,19 @@ def test_what_nobody_knows_has_no_name(attention, box):
 
 def test_right_is_right(attention, box):
     assert judge(attention, BODY.format(line="torch.softmax(scores, -1) @ value"), "m.py", box).ok
+
+
+def test_the_doctor_is_told_the_layout_that_the_exercise_states(attention, box):
+    """As `[batch, length, heads, width]` it would be right, and have no name."""
+    body = """
+import torch
+
+def attention(query, key, value):
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    return (scores.softmax(-1) @ value).transpose(1, 2)
+"""
+    verdict = judge(attention, body, "mine.py", box)
+    assert verdict.mistake == "attention over the heads instead of the tokens"
+    for number in ("08", "09", "12", "22"):
+        assert find(number).exercise.examine["layout"] == "BHLD"

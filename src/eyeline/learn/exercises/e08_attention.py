@@ -67,7 +67,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    examine={"what": "attention"},
+    examine={"what": "attention", "layout": "BHLD"},
     mistakes=(
         Mistake(
             "attention without scaling",

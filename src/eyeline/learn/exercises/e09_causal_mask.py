@@ -83,7 +83,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    examine={"what": "attention", "causal": True},
+    examine={"what": "attention", "causal": True, "layout": "BHLD"},
     mistakes=(
         Mistake(
             "attention without a mask",

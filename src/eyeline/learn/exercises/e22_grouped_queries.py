@@ -74,7 +74,7 @@ exercise = Exercise(
     probes=probes,
     axes=("batch", "head", "query", "value_dim"),
     without=("scaled_dot_product_attention", "MultiheadAttention"),
-    examine={"what": "grouped attention"},
+    examine={"what": "grouped attention", "layout": "BHLD"},
     mistakes=(
         Mistake(
             "key heads given out in turn (repeat): queries 0, 2, 4 read head 0",

@@ -4,6 +4,44 @@
 
 namespace EYELINE_NAMESPACE {
 
+// e^x for x <= 0, and e^0 = 1. `Rounded`: to bfloat16 (4e-3) right away, 6e-5 is enough.
+//
+// e^-inf is NaN here, on purpose: the score of a live key is minus infinity only if it overflowed,
+// and contract N3 wants to hear of it. Masked keys go through `exp_or_zero`.
+//
+// Results near 2^-126 become 0, and are not made in the first place: arithmetic on numbers below
+// it is a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so
+// the user's own subnormal numbers.)
+#if defined(EYELINE_LOOK_UP)
+// With x = (n + i / 32 + r) ln 2, n and i whole, 0 <= i < 32: e^x = 2^n 2^(i/32) 2^r. The powers of
+// i are in a table, and 2^r so near to 1 that a parabola gives it (5.3e-8, minimax of the relative error).
+constexpr int SHIFT = 23 - 5;  // of 32 n + i, so that n lies where a float has its exponent
+
+// The bits of 2^(i/32) less those of its exponent, and less i at SHIFT, which comes along with n.
+alignas(64) constexpr int POWERS[32] = {
+    0, -78457, -152893, -223217, -289342, -351174, -408621, -461584, -509968, -553670, -592590,
+    -626621, -655657, -679589, -698305, -711690, -719629, -722001, -718684, -709555, -694486,
+    -673346, -646004, -612322, -572163, -525384, -471841, -411385, -343865, -269126, -187011,
+    -97357};
+
+template <bool Rounded = false>
+inline vfloat exp_live(vfloat x) {
+  // Adding 1.5 * 2^23 leaves no room for a fraction: the sum's last bits are 32 n + i, here with
+  // 127 for n = 0, as floats have it.
+  const vfloat scale = splat(46.1662413f), magic = splat(12582912.0f + 127 * 32);  // 32 / ln 2
+  const vfloat sum = fma(x, scale, magic);
+  const vfloat power = as_float(plus_or_zero(no_further(x, splat(-87.0f)), look_up(POWERS, as_int(sum)),
+                                             shift_left<SHIFT>(as_int(sum))));
+  vfloat less_one;  // 2^r - 1; NaN for x = -inf
+  if constexpr (Rounded) {
+    less_one = fma(sum - magic, splat(-0.0216608494f), x);
+  } else {
+    const vfloat r = fma(x, scale, magic - sum);  // in 32ths
+    less_one = fma(r, splat(2.3459976e-4f), splat(2.1661168e-2f)) * r;
+  }
+  return fma(power, less_one, power);
+}
+#else
 // x < -87 but not -inf, for x <= 0 or NaN: one comparison, as the bits of such numbers are integers
 // in the order of their size.
 inline vmask below_87(vfloat x) {
@@ -11,40 +49,24 @@ inline vmask below_87(vfloat x) {
   return less(plus(as_int(x), splat(static_cast<int>(LEAST - FIRST))), splat(static_cast<int>(LEAST + (END - FIRST))));
 }
 
-// e^x for x <= 0. With x = (n + r) ln 2 and n whole, e^x = 2^n 2^r, and 2^r on [-1/2, 1/2] is a
-// polynomial of degree 5 (minimax of the relative error, 9e-8, with p(0) = 1 so that e^0 = 1).
-//
-// Degree 4 (2.8e-6) is enough for what is rounded to bfloat16 (4e-3) right away.
-//
-// e^-inf is NaN here, on purpose: the score of a live key is minus infinity only if it overflowed,
-// and contract N3 wants to hear of it. Masked keys go through `exp_or_zero`.
-template <int Degree = 5>
+// With x = (n + r) ln 2 and n whole, e^x = 2^n 2^r, and 2^r on [-1/2, 1/2] is a polynomial of
+// degree 5 (minimax of the relative error, 9e-8, with p(0) = 1). Nothing is `Rounded` here.
+template <bool Rounded = false>
 inline vfloat exp_live(vfloat x) {
-  static_assert(Degree == 5 || Degree == 4);
   // Adding 1.5 * 2^23 leaves no room for a fraction: the sum's last bits are n, here n + 127, which
   // is the exponent of 2^n.
   const vfloat log2_e = splat(1.44269504f), magic = splat(12582912.0f + 127);
   const vfloat sum = fma(x, log2_e, magic);
   const vfloat r = fma(x, log2_e, magic - sum);
-  vfloat p;
-  if constexpr (Degree == 5) {
-    p = splat(1.326472731e-3f);
-    p = fma(p, r, splat(9.671512991e-3f));
-    p = fma(p, r, splat(5.550733581e-2f));
-    p = fma(p, r, splat(2.402224243e-1f));
-    p = fma(p, r, splat(6.931470037e-1f));
-  } else {
-    p = splat(9.582853169e-3f);
-    p = fma(p, r, splat(5.590642504e-2f));
-    p = fma(p, r, splat(2.402409861e-1f));
-    p = fma(p, r, splat(6.931241934e-1f));
-  }
+  vfloat p = splat(1.326472731e-3f);
+  p = fma(p, r, splat(9.671512991e-3f));
+  p = fma(p, r, splat(5.550733581e-2f));
+  p = fma(p, r, splat(2.402224243e-1f));
+  p = fma(p, r, splat(6.931470037e-1f));
   p = fma(p, r, splat(1.0f));
-  // Results near 2^-126 become 0, and are not made in the first place: arithmetic on numbers below
-  // it is a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so
-  // the user's own subnormal numbers.)
   return zero_if(below_87(x), p * as_float(shift_left<23>(as_int(sum))));
 }
+#endif
 
 // The same with e^-inf = 0.
 inline vfloat exp_or_zero(vfloat x) { return exp_live(vmax(splat(-1e4f), x)); }

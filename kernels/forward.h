@@ -15,7 +15,7 @@
 
 namespace EYELINE_NAMESPACE {
 
-constexpr int MOST_BLOCKS = 4;  // per task
+constexpr int MOST_BLOCKS = 8;  // per task
 
 struct Walk : Online {
   float* query;   // [head_dim][LANES], scaled

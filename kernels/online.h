@@ -65,8 +65,7 @@ struct Online {
     scores += from * LANES;
 #if defined(EYELINE_PAIRS)
     if (units)
-      return exponentiate_units<Vecs, Live, false, false>(scores, to - from, highest, total, nullptr,
-                                                          units + from / 2 * LANES);
+      return exponentiate_units<Vecs, Live>(scores, to - from, highest, total, units + from / 2 * LANES);
 #endif
     (void)units;
     exponentiate<Vecs, Live, false>(scores, to - from, highest, total, nullptr);

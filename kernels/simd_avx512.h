@@ -48,6 +48,15 @@ inline vint shift_left(vint a) {
 inline vfloat zero_if(vmask m, vfloat x) { return _mm512_maskz_mov_ps(negated(m), x); }
 inline vfloat pick(vmask m, vfloat yes, vfloat no) { return _mm512_mask_blend_ps(m, no, yes); }
 
+#define EYELINE_LOOK_UP
+// table[index mod 32], lane by lane.
+inline vint look_up(const int (&table)[32], vint index) {
+  return _mm512_permutex2var_epi32(load(table), index, load(table + 16));
+}
+inline vint plus_or_zero(vmask m, vint a, vint b) { return _mm512_maskz_add_epi32(m, a, b); }
+// No greater as unsigned integers: for numbers that are not above 0, no further from it.
+inline vmask no_further(vfloat a, vfloat b) { return _mm512_cmple_epu32_mask(as_int(a), as_int(b)); }
+
 // Numbers in memory as float lanes.
 inline vfloat load_bf16(const uint16_t* p) {
   __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

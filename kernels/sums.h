@@ -35,22 +35,16 @@ template <int Vecs, bool Live, bool Moment>
 
 #if defined(EYELINE_PAIRS)
 // The same with the exponentials of two neighbouring keys in one unit, [units][LANES]: rounded to
-// bfloat16 after they were summed. `Keep`: also in place, with all their digits.
-template <int Vecs, bool Live, bool Moment, bool Keep>
-[[gnu::noinline]] void exponentiate_units(float* scores, int keys, const vfloat* top, vfloat* total,
-                                          vfloat* moment, float* units) {
-  vfloat sum[Vecs], bent[Vecs];
-  for (int v = 0; v < Vecs; v++) {
-    sum[v] = splat(0.0f);
-    bent[v] = splat(0.0f);
-  }
-  const auto exponential = [&](float* at, int v) {
+// bfloat16 after they were summed.
+template <int Vecs, bool Live>
+[[gnu::noinline]] void exponentiate_units(const float* scores, int keys, const vfloat* top,
+                                          vfloat* total, float* units) {
+  vfloat sum[Vecs];
+  for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
+  const auto exponential = [&](const float* at, int v) {
     vfloat x = load(at) - top[v];
     if (!Live) x = vmax(splat(-1e4f), x);
-    const vfloat e = exp_live<Keep ? 5 : 4>(x);
-    if (Moment) bent[v] = fma(e, x, bent[v]);
-    if (Keep) store(at, e);
-    return e;
+    return exp_live<true>(x);
   };
   int k = 0;
   for (; k + 1 < keys; k += 2, scores += 2 * LANES, units += LANES) {
@@ -67,10 +61,7 @@ template <int Vecs, bool Live, bool Moment, bool Keep>
     sum[v] = sum[v] + last;
     store(units + v * WIDTH, as_float(to_pairs(last, splat(0.0f))));
   }
-  for (int v = 0; v < Vecs; v++) {
-    total[v] = total[v] + sum[v];
-    if (Moment) moment[v] = moment[v] + bent[v];
-  }
+  for (int v = 0; v < Vecs; v++) total[v] = total[v] + sum[v];
 }
 
 // Numbers of neighbouring keys, [keys][LANES], in one unit: [units][LANES].

@@ -282,8 +282,13 @@ MUTANTS = [
 
 KERNEL_MUTANTS = [
     Mutant("exponential_digit", "exponential.h", "2.402224243e-1f", "2.412224243e-1f"),
+    Mutant("exponential_slope", "exponential.h", "2.1661168e-2f", "2.1662168e-2f"),
+    Mutant("exponential_power", "exponential.h", "-152893", "-152793"),
     Mutant("tanh_bound", "exponential.h", "const float bound = 7.9988117f;", "const float bound = 1.9988117f;"),
-    Mutant("ties_to_the_later", "topk.h", "bits(equal(mine, others)) & before", "bits(equal(mine, others)) & here & ~before & ~(j <= i && i - j < WIDTH ? 1u << (i - j) : 0u)"),
+    Mutant("ties_to_the_later", "topk.h", "less(splat(i), number)", "less(number, splat(i))"),
+    Mutant("thin_out_ties", "topk.h", "kept += score >= lowest;", "kept += score > lowest;"),
+    Mutant("thin_out_too_much", "topk.h", "const float lowest = best[k_ - 1];", "const float lowest = best[0];"),
+    Mutant("thin_out_shuffles", "topk.h", "key[kept] = key[i];", "key[kept] = key[kept];"),
     Mutant("top_k_too_few_ties", "topk.h", "++ties[i] > k_) continue;", "++ties[i] > 1) continue;"),
     Mutant("top_k_group_forgotten", "topk.h", "for (int i = 1; i < here; i++) highest", "for (int i = 1; i < here - 1; i++) highest"),
     Mutant("dropout_row_for_head", "dropout.h", "mix(item ^ static_cast<uint32_t>(b.head[lane]))", "mix(item ^ static_cast<uint32_t>(b.row[lane]))"),
@@ -303,7 +308,7 @@ KERNEL_MUTANTS = [
     Mutant("empty_tile_of_some", "rules.h", "some |= found != 0;", "some = found != 0;"),
     Mutant("entropy_without_factor", "observe.h", "h = -f * (s.moment", "h = -(s.moment"),
     Mutant("pooled_maximum_is_sum", "observe.h", "const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;", "const bool maximum = false;"),
-    Mutant("empty_lanes_received", "observe.h", "factor[v] = pick(less(lane_numbers(v), splat(b.count)), factor[v], splat(0.0f));", "{}"),
+    Mutant("empty_lanes_received", "observe.h", "factor[v] = pick(less(lane_numbers(), splat(b.count - v * WIDTH)), factor[v], splat(0.0f));", "{}"),
     Mutant("window_of_row_zero", "window.h", "block_.row[lane] - all_.row_begin) / all_.pixel", "block_.row[lane]) / all_.pixel"),
     Mutant("window_keys_shifted", "window.h", "add_pixels<Vecs>(j - all_.key_begin, n);", "add_pixels<Vecs>(j, n);"),
     Mutant("window_unclamped", "window.h", "vmin(splat(0.0f), load(at) - top[v])", "load(at) - top[v]"),

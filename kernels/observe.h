@@ -250,7 +250,7 @@ class Observe {
       if (!lanes_to_rows<T>(s.output, factor, b.count, c.value_dim, row)) return false;
     }
     // lanes without a query must not count in sums along the queries
-    for (int v = 0; v < b.vecs; v++) factor[v] = pick(less(lane_numbers(v), splat(b.count)), factor[v], splat(0.0f));
+    for (int v = 0; v < b.vecs; v++) factor[v] = pick(less(lane_numbers(), splat(b.count - v * WIDTH)), factor[v], splat(0.0f));
     for (int lane = 0; lane < b.count; lane++) {
       const float f = factor[lane / WIDTH][lane % WIDTH];
       const int64_t at = b.statistic(c, lane);
@@ -307,12 +307,6 @@ class Observe {
       store_part<Float32>(values + i, w, k - i);
     }
     for (int i = 0; i < k; i++) indices[i] = best.keys(lane)[i];
-  }
-
-  static vint lane_numbers(int v) {
-    alignas(64) int number[WIDTH];
-    for (int i = 0; i < WIDTH; i++) number[i] = v * WIDTH + i;
-    return load(number);
   }
 
   const eyeline_call& call_;

@@ -54,6 +54,12 @@ inline int column_at_least(const float* column, int count, float bound, int firs
 #endif
 }
 
+// 0, 1, 2, ...
+inline vint lane_numbers() {
+  alignas(64) static constexpr int NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return load(NUMBERS);
+}
+
 // Call `f` with the number of vectors as a constant, so that its loops unroll.
 template <int N>
 struct Constant {

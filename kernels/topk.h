@@ -22,7 +22,7 @@ class TopK {
     column_ = cut.take(most(k, 8) * WIDTH);
     best_ = cut.take(stride_ * LANES);
     best_key_ = reinterpret_cast<int*>(cut.take(stride_ * LANES));
-    room_ = round_up((2 * k - 1) * GROUP, WIDTH) + WIDTH;
+    room_ = round_up((2 * k - 1) * GROUP, columns()) + WIDTH;
     found_ = cut.take(room_ * WIDTH);
     found_key_ = reinterpret_cast<int*>(cut.take(room_ * WIDTH));
   }
@@ -60,8 +60,11 @@ class TopK {
     for (int v = 0; v < vecs * WIDTH; v += WIDTH) {
       int found[WIDTH];
       collect(panel + v, keys, first_key, v, kth_maximum(maxima_ + v, count), found);
-      for (int i = 0; i < WIDTH; i++)
-        rank(i, found[i], best_ + (v + i) * stride_, best_key_ + (v + i) * stride_);
+      for (int i = 0; i < WIDTH; i++) {
+        float *of_lane = found_ + i * room_, *best = best_ + (v + i) * stride_;
+        int *key_of_lane = found_key_ + i * room_, *best_key = best_key_ + (v + i) * stride_;
+        rank(of_lane, key_of_lane, thin_out(of_lane, key_of_lane, found[i], best, best_key), best, best_key);
+      }
     }
   }
 
@@ -71,6 +74,7 @@ class TopK {
 
  private:
   static constexpr unsigned EVERY = (1u << WIDTH) - 1;
+  int columns() const { return static_cast<int>(round_up(2 * k_, WIDTH)); }
 
   // Each lane's scores that reach its T. At most k - 1 groups have a maximum above T; of those whose
   // maximum is T itself, k are enough.
@@ -95,26 +99,52 @@ class TopK {
     }
   }
 
+  // Much is found where a row sees few groups, and to rank it takes the square of that. Laid out in
+  // twice k columns, the k-th largest of their maxima is another bound: what reaches it is kept, in
+  // order. Returns how many; `best` and `best_key` are written over.
+  int thin_out(float* found, int* key, int count, float* best, int* best_key) {
+    if (count <= 2 * columns()) return count;
+    for (int i = count; i % columns(); i++) found[i] = -INFINITE;
+    for (int c = 0; c < columns(); c += WIDTH) {
+      vfloat highest = load(found + c);
+      for (int i = c + columns(); i < count; i += columns()) highest = vmax(highest, load(found + i));
+      store(column_ + c, highest);
+    }
+    rank(column_, key, columns(), best, best_key);
+    const float lowest = best[k_ - 1];
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+      const float score = found[i];
+      found[kept] = score;
+      key[kept] = key[i];
+      kept += score >= lowest;
+    }
+    return kept;
+  }
+
   // Put the k largest of what was found in their places.
-  void rank(int lane, int count, float* best, int* best_key) const {
-    const float* found = found_ + lane * room_;
+  void rank(const float* found, const int* key, int count, float* best, int* best_key) const {
     for (int i = 0; i < k_; i++) {
       best[i] = -INFINITE;
       best_key[i] = -1;
     }
-    for (int i = 0; i < count; i++) {
-      const vfloat mine = splat(found[i]);
-      int place = 0;  // how many come before: the larger ones, and the equal ones of lower key
-      for (int j = 0; j < count; j += WIDTH) {
-        const vfloat others = load(found + j);
-        const unsigned here = count - j >= WIDTH ? EVERY : (1u << (count - j)) - 1;
-        const unsigned before = i <= j ? 0 : i - j >= WIDTH ? EVERY : (1u << (i - j)) - 1;
-        place += __builtin_popcount(bits(less(mine, others)) & here) +
-                 __builtin_popcount(bits(equal(mine, others)) & before);
+    const vfloat one = splat(1.0f), zero = splat(0.0f);
+    for (int first = 0; first < count; first += WIDTH) {
+      const vfloat mine = load(found + first);
+      const vint number = plus(lane_numbers(), splat(first));
+      vfloat before = zero;  // how many: the larger ones, and the equal ones of lower key
+      for (int i = 0; i < count; i++) {
+        const vfloat other = splat(found[i]);
+        const vmask lower = both(equal(mine, other), less(splat(i), number));
+        before = before + pick(either(less(mine, other), lower), one, zero);
       }
-      if (place >= k_) continue;
-      best[place] = found[i];
-      best_key[place] = found_key_[lane * room_ + i];
+      alignas(64) float place[WIDTH];
+      store(place, before);
+      for (int i = 0; i < least(WIDTH, count - first); i++) {
+        if (place[i] >= static_cast<float>(k_)) continue;
+        best[static_cast<int>(place[i])] = found[first + i];
+        best_key[static_cast<int>(place[i])] = key[first + i];
+      }
     }
   }
 

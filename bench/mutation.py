@@ -83,9 +83,18 @@ class Mutant:
     new: str
 
     @property
-    def needs_pairs(self) -> bool:
-        """Whether only a CPU that multiplies pairs of bfloat16 runs the mutant's code."""
-        return "pair" in self.name
+    def compiled(self) -> bool:
+        """Whether this CPU's compiler sees the mutant's code: a build of its own may be needed."""
+        if self.name.endswith("_avx512"):
+            return torch.cpu._is_avx512_supported()
+        if "pair" in self.name:  # pairs of bfloat16
+            return torch.cpu._is_avx512_bf16_supported()
+        return True
+
+    @property
+    def flags(self) -> list[str]:
+        """What the compiler must be told to see the mutant's code."""
+        return ["-mno-avx512f"] * (self.name.endswith("_avx2") and torch.cpu._is_avx512_supported())
 
     @property
     def needs_kernels(self) -> bool:
@@ -281,9 +290,9 @@ MUTANTS = [
 
 
 KERNEL_MUTANTS = [
-    Mutant("exponential_digit", "exponential.h", "2.402224243e-1f", "2.412224243e-1f"),
-    Mutant("exponential_slope", "exponential.h", "2.1661168e-2f", "2.1662168e-2f"),
-    Mutant("exponential_power", "exponential.h", "-152893", "-152793"),
+    Mutant("exponential_digit_avx2", "exponential.h", "2.402224243e-1f", "2.402324243e-1f"),
+    Mutant("exponential_slope_avx512", "exponential.h", "2.1661168e-2f", "2.1671168e-2f"),
+    Mutant("exponential_power_avx512", "exponential.h", "-152893", "-152793"),
     Mutant("tanh_bound", "exponential.h", "const float bound = 7.9988117f;", "const float bound = 1.9988117f;"),
     Mutant("ties_to_the_later", "topk.h", "less(splat(i), number)", "less(number, splat(i))"),
     Mutant("thin_out_ties", "topk.h", "kept += score >= lowest;", "kept += score > lowest;"),
@@ -373,11 +382,11 @@ class Copy:
     def kernels_file(self) -> Path:
         return self.folder / "libmutant.so"
 
-    def compile(self) -> None:
+    def compile(self, flags: list[str]) -> None:
         compiler = os.environ.get("CXX", "c++")
         sources = [self.kernels / name for name in ("attend.cpp", "dispatch.cpp")]
         name = "-DEYELINE_NAMESPACE=generic"
-        subprocess.run([compiler, *COMPILE, name, *sources, "-o", self.kernels_file], check=True)
+        subprocess.run([compiler, *COMPILE, *flags, name, *sources, "-o", self.kernels_file], check=True)
 
     def ask(self, code: str) -> str:
         """What a Python that imports the copy prints."""
@@ -406,7 +415,7 @@ def run(
         if mutant is not None:
             mutant.plant(copy.kernels if kernels else copy.package)
         if kernels:
-            copy.compile()
+            copy.compile(mutant.flags if mutant else [])
         if mutant is None:
             copy.check()
         tests = KERNEL_TESTS if kernels else nearest_first(mutant)
@@ -456,9 +465,9 @@ def main() -> int:
     if not options.kernels and (reason := why_no_kernels(options.source)):
         print(f"{sum(m.needs_kernels for m in chosen)} mutants are left out: {reason}")
         chosen = [m for m in chosen if not m.needs_kernels]
-    if options.kernels and not torch.cpu._is_avx512_bf16_supported():
-        print(f"{sum(m.needs_pairs for m in chosen)} mutants are left out: no pairs on this CPU")
-        chosen = [m for m in chosen if not m.needs_pairs]
+    if options.kernels and not all(m.compiled for m in chosen):
+        print(f"{sum(not m.compiled for m in chosen)} mutants are left out: not for this CPU")
+        chosen = [m for m in chosen if m.compiled]
     survivors = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         results = pool.map(

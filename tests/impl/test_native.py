@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import _draw
+import _isa_grid
 import _oracle
 import eyeline
 from eyeline import masks
@@ -186,6 +187,10 @@ def test_drawn_problems_in_half_precision_equal_the_judge(dtype, data):
     drawn = data.draw(_draw.problems(dtype, LENGTHS))
     output = eyeline.attention(*drawn.tensors[:3], **drawn.options, impl="native")
     torch.testing.assert_close(output.double(), drawn.solve().output, **TOLERANCE[dtype])
+
+
+def test_weights_have_all_their_digits():
+    _isa_grid.check_digits()
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 1.0])

@@ -386,7 +386,9 @@ class Copy:
         compiler = os.environ.get("CXX", "c++")
         sources = [self.kernels / name for name in ("attend.cpp", "dispatch.cpp")]
         name = "-DEYELINE_NAMESPACE=generic"
-        subprocess.run([compiler, *COMPILE, *flags, name, *sources, "-o", self.kernels_file], check=True)
+        subprocess.run(
+            [compiler, *COMPILE, *flags, name, *sources, "-o", self.kernels_file], check=True
+        )
 
     def ask(self, code: str) -> str:
         """What a Python that imports the copy prints."""

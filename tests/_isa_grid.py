@@ -78,7 +78,9 @@ def check_digits():
 
     What is left: roundings to half a float's last digit (6e-8), one of them, that of 1 / ln 2, times x.
     """
-    scores = -torch.rand(200, 64, generator=torch.Generator().manual_seed(1)) * torch.linspace(0, 85, 64)
+    scores = -torch.rand(200, 64, generator=torch.Generator().manual_seed(1)) * torch.linspace(
+        0, 85, 64
+    )
     query = torch.ones(200, 1, 1, 1)
     measure = eyeline.Measure(top_k=64)
     key = scores[:, None, :, None]

@@ -76,7 +76,7 @@ def check(dtype, lengths, head_dim, mask, option):
 def check_digits():
     """Weights of 64 keys, from e^0 down to e^-85, have all their digits but one or two.
 
-    What is left: roundings to half a float's last digit (6e-8), one of them, that of 1 / ln 2, times x.
+    What is left: roundings of 6e-8, one of them, that of 1 / ln 2, times x.
     """
     scores = -torch.rand(200, 64, generator=torch.Generator().manual_seed(1)) * torch.linspace(
         0, 85, 64

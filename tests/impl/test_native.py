@@ -365,6 +365,9 @@ def test_ordinary_numbers_take_no_careful_path(careful_calls):
     q, k, v = torch.randn(3, 2, 4, 70, 8) * 1e4
     measured(q, k, v, is_causal=True)
     measured(q, k, v, attn_mask=torch.zeros(70, 70).masked_fill(torch.eye(70) > 0, -torch.inf))
+    some = masks.dense(torch.rand(70, 70) < 0.5)
+    measured(q, k, v, attn_mask=masks.causal() & some)
+    measured(q, k, v, attn_mask=some, softcap=2.0)
     assert not careful_calls
 
 

@@ -361,6 +361,19 @@ def test_special_values_take_the_careful_path_and_equal_the_reference(
     torch.testing.assert_close(alone, wanted[0], equal_nan=True)
 
 
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_rows_whose_live_scores_all_overflow_are_heard_of(careful_calls, dense, is_causal):
+    query = torch.full((1, 2, 70, 4), 1e30)
+    options = {"query": query, "key": -query, "value": torch.ones(1, 2, 70, 4)}
+    options |= {"is_causal": is_causal, "attn_mask": torch.eye(70) > 0 if dense else None}
+    output = eyeline.attention(**options, impl="native")
+    assert careful_calls
+    wanted = eyeline.attention(**options, impl="reference")
+    assert wanted.isnan().all()
+    torch.testing.assert_close(output, wanted, equal_nan=True)
+
+
 def test_ordinary_numbers_take_no_careful_path(careful_calls):
     q, k, v = torch.randn(3, 2, 4, 70, 8) * 1e4
     measured(q, k, v, is_causal=True)

@@ -56,7 +56,7 @@ class G2P(Recipe):
         config: T5Config | None = None,
     ) -> None:
         self.settings = settings or Settings(
-            steps=14_000,
+            steps=18_000,
             learning_rate=3e-3,
             warmup=500,
             weight_decay=0.1,

@@ -1,6 +1,7 @@
 """`eyeline look`, `steps`, `heads`, `compare` by what they print."""
 
 import json
+import re
 
 import pytest
 
@@ -99,6 +100,23 @@ def test_a_target_and_cross_attention(eyeline):
     assert code == 0 and data["kind"] == "cross"
     assert len(data["weights"][0][0]) == len(data["tokens"])
     assert "animal" in data["target_tokens"]
+
+
+def test_an_encoder_decoder_shows_what_it_writes_from_what(eyeline):
+    def kind(*options):
+        code, out, _ = eyeline("look", "photograph", "--model", "g2p", "--json", *options)
+        assert code == 0
+        return json.loads(out)["kind"]
+
+    code, out, _ = eyeline("look", "photograph", "--model", "g2p")
+    said = " ".join(out.split())  # however wide the terminal is
+    assert code == 0 and re.search(
+        r" 0 <pad> looks on average at p \d\d %, .*? Then: F 1 F looks", said
+    )
+    assert kind("--token", "OW") == "cross"
+    assert kind("--token", "ow") == "cross"
+    assert kind("--token", "g") == kind("--token", "p:2") == "encoder"
+    assert kind("--token", "g", "--kind", "cross") == "cross"
 
 
 def test_standard_input(eyeline):

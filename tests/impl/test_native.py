@@ -361,12 +361,13 @@ def test_special_values_take_the_careful_path_and_equal_the_reference(
     torch.testing.assert_close(alone, wanted[0], equal_nan=True)
 
 
+@pytest.mark.parametrize("length", [5, 70])
 @pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_rows_whose_live_scores_all_overflow_are_heard_of(careful_calls, dense, is_causal):
-    query = torch.full((1, 2, 70, 4), 1e30)
-    options = {"query": query, "key": -query, "value": torch.ones(1, 2, 70, 4)}
-    options |= {"is_causal": is_causal, "attn_mask": torch.eye(70) > 0 if dense else None}
+def test_rows_whose_live_scores_all_overflow_are_heard_of(careful_calls, dense, is_causal, length):
+    query = torch.full((1, 2, length, 16), 1e30)
+    options = {"query": query, "key": -query, "value": torch.ones(1, 2, length, 16)}
+    options |= {"is_causal": is_causal, "attn_mask": torch.eye(length) > 0 if dense else None}
     output = eyeline.attention(**options, impl="native")
     assert careful_calls
     wanted = eyeline.attention(**options, impl="reference")

@@ -1,7 +1,7 @@
 """`eyeline look`, `steps`, `heads`, `compare`: a text, in the terminal."""
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from eyeline.cli._shared import (
     status,
     to_json,
 )
+
+if TYPE_CHECKING:
+    from eyeline.readings import Reading
 
 __all__ = ["compare", "heads", "look", "steps"]
 
@@ -46,7 +49,7 @@ def look(
 
     layers = None if layer is None else [layer]
     reading = read_text(text, model, target, layers, truncate)
-    chosen = kind or reading.default_kind
+    chosen = kind or _most_telling(reading, token)
     options: dict[str, Any] = {"layer": layer, "head": head, "kind": chosen, "hide_sink": hide_sink}
     if token is not None:
         seen = reading.look(token, **options)
@@ -58,6 +61,24 @@ def look(
     if as_json:
         return print_json(reading, {"looks": [one.to_dict() for one in looks]})
     return terminal.show(terminal.render_overview(reading, looks))
+
+
+def _most_telling(reading: "Reading", token: str | None) -> str:
+    """What an encoder–decoder writes from what it reads, unless only the text has that token."""
+    from eyeline.tokens import TokenNotFound, find_token
+
+    if "cross" not in reading.kinds:
+        return reading.default_kind
+    writes = reading.query_tokens("cross")
+    if token is None or token in (t.label for t in writes):
+        return "cross"
+    if token in (t.label for t in reading.tokens):  # a letter, not the sound of that name
+        return reading.default_kind
+    try:
+        find_token(writes, token)
+    except TokenNotFound:
+        return reading.default_kind
+    return "cross"
 
 
 def steps(

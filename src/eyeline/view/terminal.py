@@ -90,7 +90,9 @@ def render_overview(reading: Reading, looks: Iterable[Look]) -> RenderableType:
     table.add_column(justify="right", style="dim")
     table.add_column()
     for look in looks:
-        table.add_row(str(look.query.index), Text(look.sentence()))
+        written = reading.target_tokens[look.query.index + 1 :] if look.kind == "cross" else []
+        then = f" Then: {written[0].label}" if written else ""
+        table.add_row(str(look.query.index), Text(look.sentence() + then))
     parts: list[RenderableType] = [Text(_about(reading), style="dim"), Text(""), table]
     if said := _predictions(reading.predictions):
         parts += [Text(""), said]

@@ -43,7 +43,7 @@ template <class T, class U>
 static int forward(const eyeline_call& c, const Line& line, int threads) {
   // Large tasks share packed values, small ones share the work; a short line cut into large ones would
   // leave a small rest that costs as much packing
-  int64_t queries = line.length < 1024 ? MOST_BLOCKS * LANES / 2 : MOST_BLOCKS * LANES;
+  int64_t queries = (line.length < 1024 ? 4 : MOST_BLOCKS<U>) * LANES;
   while (queries > LANES && line.count * ceil_div(line.length, queries) < 6 * threads) queries /= 2;
   const int64_t per_line = ceil_div(line.length, queries);
   Tasks tasks(line.count * per_line);
@@ -90,13 +90,18 @@ static int forward_or_observe(const eyeline_call& c) {
   return Decode<T>::suits(c, line) ? decode<T>(c, line, threads) : forward<T, U>(c, line, threads);
 }
 
-template <class T>
-static int either(const eyeline_call& c) {
-#if defined(EYELINE_PAIRS)
+// Call `f` with what the products of these numbers multiply best.
+template <class T, class F>
+static int with_units(const eyeline_call& c, F f) {
+#if defined(EYELINE_TILES)
   if constexpr (T::PAIRED)
-    if (c.head_dim > NARROW) return forward_or_observe<T, Pairs>(c);
+    if (c.head_dim > NARROW) return f(Tiles());
+#elif defined(EYELINE_PAIRS)
+  if constexpr (T::PAIRED)
+    if (c.head_dim > NARROW) return f(Pairs());
 #endif
-  return forward_or_observe<T, Floats>(c);
+  (void)c;
+  return f(Floats());
 }
 
 template <class T, class U>
@@ -130,7 +135,7 @@ static int gradients(const eyeline_backward& g) {
 
 template <class T>
 static int backward(const eyeline_backward& g) {
-#if defined(EYELINE_PAIRS)
+#if defined(EYELINE_PAIRS) && !defined(EYELINE_TILES)
   if constexpr (T::PAIRED)
     if (g.call.head_dim > NARROW) return gradients<T, Pairs>(g);
 #endif
@@ -162,18 +167,19 @@ static int look(const eyeline_window& w) {
 
 template <class T>
 static int look(const eyeline_window& w) {
-#if defined(EYELINE_PAIRS)
-  if constexpr (T::PAIRED)
-    if (w.call.head_dim > NARROW) return look<T, Pairs>(w);
-#endif
-  return look<T, Floats>(w);
+  return with_units<T>(w.call, [&](auto kind) { return look<T, decltype(kind)>(w); });
+}
+
+template <class T>
+static int attend(const eyeline_call& c) {
+  return with_units<T>(c, [&](auto kind) { return forward_or_observe<T, decltype(kind)>(c); });
 }
 
 int attend(const eyeline_call& c) {
   switch (c.dtype) {
-    case EYELINE_FLOAT32: return either<Float32>(c);
-    case EYELINE_BFLOAT16: return either<BFloat16>(c);
-    default: return either<Float16>(c);
+    case EYELINE_FLOAT32: return attend<Float32>(c);
+    case EYELINE_BFLOAT16: return attend<BFloat16>(c);
+    default: return attend<Float16>(c);
   }
 }
 

@@ -1,6 +1,6 @@
 // A block: up to LANES queries that read the same key/value head, and which keys they may see.
 #pragma once
-#include "pack_pairs.h"
+#include "pack_tiles.h"
 #include "simd.h"
 
 namespace EYELINE_NAMESPACE {
@@ -116,7 +116,7 @@ inline void pack_lanes(const typename T::number* const* row, int count, int64_t 
   if constexpr (U::TERMS == 1)
     rows_to_lanes<T>(row, count, width, power, lanes);
   else
-    rows_to_lane_units(row, count, width, power, lanes);
+    rows_to_lane_units(row, count, width, units<U>(width), power, lanes);
 }
 
 template <class T, class U>

@@ -5,45 +5,70 @@
 #include "attend.h"
 #include "eyeline_kernels.h"
 
+#if defined(EYELINE_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace {
 
 struct Build {
   const char* name;
   bool (*runs_here)();
+  bool (*worth_it)();  // where nobody forces it
   int (*attend)(const eyeline_call&);
   int (*attend_backward)(const eyeline_backward&);
   int (*look)(const eyeline_window&);
 };
 
+#if defined(EYELINE_X86)
+bool avx512_runs_here() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
+bool avx512bf16_runs_here() { return avx512_runs_here() && __builtin_cpu_supports("avx512bf16"); }
+// Intel's multiply pairs at half the speed of floats.
+bool pairs_are_slow() { return __builtin_cpu_is("intel"); }
+#endif
+
+#if defined(EYELINE_AMX)
+// Whether there are tiles, and Linux lets this process have them: it saves them only for who asked.
+bool amx_runs_here() {
+  constexpr unsigned AMX_BF16 = 1u << 22, AMX_TILE = 1u << 24;
+  constexpr long ASK = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned a, b, c, d = 0;
+  if (!avx512bf16_runs_here() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  return (d & AMX_BF16) && (d & AMX_TILE) && syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
+}
+#endif
+
+bool always() { return true; }
+
 // Best first.
 const Build BUILDS[] = {
+#if defined(EYELINE_AMX)
+    {"amx", amx_runs_here, always, amx::attend, amx::attend_backward, amx::look},
+#endif
 #if defined(EYELINE_X86)
-    {"avx512bf16",
-     [] {
-       return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-     },
-     avx512bf16::attend, avx512bf16::attend_backward, avx512bf16::look},
-    {"avx512",
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
-     },
-     avx512::attend, avx512::attend_backward, avx512::look},
+    {"avx512bf16", avx512bf16_runs_here, [] { return !pairs_are_slow(); }, avx512bf16::attend,
+     avx512bf16::attend_backward, avx512bf16::look},
+    {"avx512", avx512_runs_here, always, avx512::attend, avx512::attend_backward, avx512::look},
     {"avx2",
      [] {
        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
               __builtin_cpu_supports("f16c");
      },
-     avx2::attend, avx2::attend_backward, avx2::look},
+     always, avx2::attend, avx2::attend_backward, avx2::look},
 #endif
-    {"generic", [] { return true; }, generic::attend, generic::attend_backward, generic::look},
+    {"generic", always, always, generic::attend, generic::attend_backward, generic::look},
 };
 
 const Build* choose() {
-  const char* forced = getenv("EYELINE_ISA");
+  const char* name = getenv("EYELINE_ISA");
+  const bool forced = name && *name;
   for (const Build& build : BUILDS) {
-    if (forced && *forced && strcmp(forced, build.name) != 0) continue;
+    if (forced ? strcmp(name, build.name) != 0 : !build.worth_it()) continue;
     if (build.runs_here()) return &build;
   }
   return nullptr;

@@ -15,11 +15,12 @@
 
 namespace EYELINE_NAMESPACE {
 
-constexpr int MOST_BLOCKS = 8;  // per task
+template <class U>
+constexpr int MOST_BLOCKS = TILED<U> ? 16 : 8;  // per task
 
 struct Walk : Online {
   float* query;   // [head_dim][LANES], scaled
-  float* output;  // [value_dim, rounded up to ROWS][LANES], not yet divided by the sum
+  float* output;  // [value_dim, rounded up to PANEL][LANES], not yet divided by the sum
   alignas(64) int hash[LANES];  // dropout's
 };
 
@@ -27,8 +28,9 @@ template <class T, class U>
 class Forward {
  public:
   Forward(const eyeline_call& c, Scratch& scratch)
-      : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0),
-        rest_(Scale(c.scale).rest), packed_(c, STEP, width_) {
+      : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, U::PANEL) : 0),
+        rest_(Scale(c.scale).rest), step_(rules_.additive() ? least(STEP, 2 * KEYS) : STEP),
+        packed_(c, STEP, width_) {
     Cutter measure(nullptr);
     place(measure);
     Cutter cut(scratch.reserve(measure.used()));
@@ -38,7 +40,7 @@ class Forward {
   // Queries [start, stop) of a line. False if something not finite was met.
   bool run(const Line& line, int64_t index, int64_t start, int64_t stop) {
     const int64_t vecs = ceil_div(stop - start, WIDTH), blocks = ceil_div(vecs, VECS);
-    Block block[MOST_BLOCKS];
+    Block block[MOST_BLOCKS<U>];
     int begin = 0x7fffffff, end = 0;
     for (int64_t i = 0; i < blocks; i++) {  // as even as whole vectors allow
       int64_t from = start + i * vecs / blocks * WIDTH, to = start + (i + 1) * vecs / blocks * WIDTH;
@@ -53,14 +55,15 @@ class Forward {
       const int n = least(STEP, end - j);
       packed_.read_keys(*block, j, n);
       packed_.read_values(*block, j, n);
-      for (int64_t i = 0; i < blocks; i++) {
-        const int from = most(j, block[i].begin), to = least(j + n, block[i].end);
-        if (from >= to) continue;
-        bool fine = with_vecs(block[i].vecs, [&](auto vecs) {
-          return step<decltype(vecs)::value>(block[i], state_[i], j, from, to);
-        });
-        if (!fine) return false;
-      }
+      for (int64_t i = 0; i < blocks; i++)
+        for (int k = j; k < j + n; k += step_) {
+          const int from = most(k, block[i].begin), to = least(least(k + step_, j + n), block[i].end);
+          if (from >= to) continue;
+          bool fine = with_vecs(block[i].vecs, [&](auto vecs) {
+            return step<decltype(vecs)::value>(block[i], state_[i], j, from, to);
+          });
+          if (!fine) return false;
+        }
     }
     for (int64_t i = 0; i < blocks; i++)
       if (!finish<T>(call_, block[i], state_[i].top, state_[i].total, state_[i].output, dropout_.scale()))
@@ -70,7 +73,9 @@ class Forward {
 
  private:
   static constexpr bool PAIRED = U::TERMS > 1;
-  static constexpr int STEP = KEYS * U::TERMS;  // units of values make as long sums either way
+  // Units of values make as long sums either way. Tiles add up 32 products by themselves, so that as many keys
+  // are taken as have scores in the second-level cache: what is between two products costs.
+  static constexpr int STEP = TILED<U> ? 512 : KEYS * U::TERMS;
 
   void place(Cutter& cut) {
     for (Walk& s : state_) {
@@ -94,7 +99,7 @@ class Forward {
   // Keys [from, to) of the STEP that start at `packed`.
   template <int Vecs>
   bool step(const Block& b, Walk& s, int packed, int from, int to) {
-    from -= (from - packed) % U::TERMS;  // a whole unit; what the block may not see is masked
+    from -= (from - packed) % U::DEPTH;  // whole units; what the block may not see is masked
     const int n = to - from;
     const Tile kind = rules_.prepare(b, from, n, tile_);
     if (kind == Tile::EMPTY) return true;
@@ -110,17 +115,20 @@ class Forward {
       dropout_.drop<Vecs>(s.hash, from, n, scores_);
       if constexpr (PAIRED) round_to_units<Vecs>(scores_, n, weights_);
     }
+    if constexpr (TILED<U>) clear_units<Vecs>(weights_, ceil_div(n, U::TERMS));
     output_keys<Vecs, U>(packed_.value(from), packed_.panel(), width_, weights_, units<U>(n), s.output,
                          shrink);
     return true;
   }
 
+  typename U::Registers registers_;
   const eyeline_call& call_;
   Rules rules_;
   Dropout dropout_;
   int64_t width_;
   float rest_;
-  Walk state_[MOST_BLOCKS];
+  int step_;  // keys that the rules are asked about at once: where all of them are masked they are skipped
+  Walk state_[MOST_BLOCKS<U>];
   Packed<T, U> packed_;
   float *scores_, *tile_, *weights_;
 };

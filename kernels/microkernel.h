@@ -10,6 +10,7 @@
 // that softmax needs no horizontal operation.
 #pragma once
 #include "products.h"
+#include "tiles.h"
 
 namespace EYELINE_NAMESPACE {
 
@@ -227,11 +228,12 @@ inline void gradient_tile(const float* weights, int64_t units, const float* rows
 // Not inlined, so that no constant of the caller competes for the registers of the tiles.
 
 // Scores of `keys` keys [ROWS at a time], and `top` raised to their maximum. `scores` has room for
-// `keys` rounded up to ROWS; `maxima`, if given, gets the maximum of each ROWS keys, [LANES] each.
+// `keys` rounded up to PANEL; `maxima`, if given, gets the maximum of each ROWS keys, [LANES] each.
 template <int Vecs, class U>
 [[gnu::noinline]] void score_keys(const typename U::number* key, int64_t stride, int keys,
                                   const float* query, int64_t head_dim, float rest, float* scores,
                                   vfloat* top, float* maxima = nullptr) {
+  if constexpr (TILED<U>) return score_tiles<Vecs>(key, keys, query, head_dim, rest, scores, top, maxima);
   for (int k = 0; k < keys; k += ROWS) {
     const typename U::number* row[ROWS];  // past the end the last key again: nobody looks, nothing overruns
     for (int r = 0; r < ROWS; r++) row[r] = key + least(k + r, keys - 1) * stride;
@@ -254,6 +256,7 @@ template <int Vecs, class U>
 [[gnu::noinline]] void output_keys(const float* value, int64_t panel, int64_t width,
                                    const float* weights, int64_t units, float* output,
                                    const vfloat* shrink) {
+  if constexpr (TILED<U>) return output_tiles<Vecs>(value, width, weights, units, output, shrink);
   for (int64_t d = 0; d < width; d += ROWS, value += panel)
     output_tile<Vecs, U>(value, weights, units, output + d * LANES, shrink);
 }

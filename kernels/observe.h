@@ -33,7 +33,7 @@ template <class T, class U>
 class Observe {
  public:
   Observe(const eyeline_call& c, Scratch& scratch)
-      : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, ROWS) : 0),
+      : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, U::PANEL) : 0),
         rest_(Scale(c.scale).rest), at_once_(c.kv_len <= 1024 ? MOST : c.kv_len <= 8192 ? 2 : 1), packed_(c, KEYS, width_) {
     Cutter measure(nullptr);
     place(measure);
@@ -51,6 +51,7 @@ class Observe {
 
  private:
   static constexpr int MOST = 4;  // blocks that share packed values, if their panels stay near
+  static constexpr int ALIGNED = GROUP > U::DEPTH ? GROUP : U::DEPTH;
 
   struct Seen {
     Block block;
@@ -67,7 +68,7 @@ class Observe {
       Seen& s = seen_[i];
       s.query = cut.take(units<U>(call_.head_dim) * LANES);
       s.output = cut.take(width_ * LANES);
-      s.panel = cut.take(keys * LANES);
+      s.panel = cut.take((keys + ROOM<U>) * LANES);
       s.cells = cut.take(call_.pooled ? call_.pool_cols * LANES : 0);
       s.kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
       s.best.place(cut, call_.top_k, keys);
@@ -116,9 +117,9 @@ class Observe {
     return true;
   }
 
-  // The part of keys [j, j + n) that the block sees, its begin a whole number of groups from j.
+  // The part of keys [j, j + n) that the block sees, its begin a whole number of groups and units from j.
   static bool part(const Block& b, int j, int n, int* from, int* to) {
-    *from = j + most(0, b.begin - j) / GROUP * GROUP;
+    *from = j + most(0, b.begin - j) / ALIGNED * ALIGNED;
     *to = least(j + n, b.end);
     return *from < *to;
   }
@@ -186,6 +187,7 @@ class Observe {
     const float* weights = panel(s, from);
     if constexpr (U::TERMS > 1) {
       round_to_units<Vecs>(weights, to - from, weights_);
+      if constexpr (TILED<U>) clear_units<Vecs>(weights_, ceil_div(to - from, U::TERMS));
       weights = weights_;
     }
     output_keys<Vecs, U>(packed_.value(from), packed_.panel(), width_, weights, units<U>(to - from),
@@ -228,7 +230,7 @@ class Observe {
   void cells(const Block& b, int64_t* first, int64_t* last) const {
     *first = *last = 0;
     if (b.begin >= b.end) return;
-    int from = begin_ + (b.begin - begin_) / GROUP * GROUP;  // no later than any `part` begins
+    int from = begin_ + (b.begin - begin_) / ALIGNED * ALIGNED;  // no later than any `part` begins
     *first = cell_of(from, call_.pool_cols, call_.kv_len);
     *last = cell_of(b.end - 1, call_.pool_cols, call_.kv_len) + 1;
   }
@@ -309,6 +311,7 @@ class Observe {
     for (int i = 0; i < k; i++) indices[i] = best.keys(lane)[i];
   }
 
+  typename U::Registers registers_;
   const eyeline_call& call_;
   Rules rules_;
   int64_t width_;

@@ -21,10 +21,9 @@ inline vint scale_units(vint x, vfloat power) {
   return high_half_of_second(shift_right<16>(low), high);
 }
 
-// lanes[unit][lane] = power * row[lane][unit]; lanes past `count` become 0.
-inline void rows_to_lane_units(const uint16_t* const* row, int count, int64_t width, float power,
-                               float* lanes) {
-  const int64_t units = ceil_div(width, 2);
+// lanes[unit][lane] = power * row[lane][unit]; lanes past `count` become 0, and units past the width.
+inline void rows_to_lane_units(const uint16_t* const* row, int count, int64_t width, int64_t units,
+                               float power, float* lanes) {
   for (int first = 0; first < count; first += WIDTH)
     for (int64_t u = 0; u < units; u += WIDTH) {
       vfloat x[WIDTH];

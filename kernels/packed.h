@@ -11,12 +11,13 @@ class Packed {
   using number = typename T::number;
   using key_number = typename U::number;
 
-  // For up to `most` keys, a multiple of the terms of a unit. `width` is that of the values rounded up
-  // to ROWS; 0 if they are not wanted.
-  Packed(const eyeline_call& c, int most, int64_t width) : call_(c), panel_(most / U::TERMS * ROWS), width_(width), most_(most) {}
+  // For up to `most` keys, a whole number of units. `width` is that of the values rounded up to PANEL;
+  // 0 if they are not wanted.
+  Packed(const eyeline_call& c, int most, int64_t width)
+      : call_(c), panel_(most / U::TERMS * ROWS), width_(width), most_(most) {}
 
   void place(Cutter& cut) {
-    values_ = cut.take(panel_ * ceil_div(width_, ROWS));
+    values_ = cut.take(most_ / U::TERMS * width_);
     if (!direct()) keys_ = reinterpret_cast<key_number*>(cut.take(most_ * key_width()));
   }
 
@@ -25,31 +26,36 @@ class Packed {
     first_ = j;
     if (direct()) return;
     const number* key = key_row<T>(call_, b, j);
-    if constexpr (PAIRED)
-      pack_unit_rows(key, call_.key_stride[2], n, call_.head_dim, keys_);
+    const int64_t stride = call_.key_stride[2], width = call_.head_dim;
+    if constexpr (TILED<U>)
+      pack_key_tiles(key, stride, n, width, keys_);
+    else if constexpr (PAIRED)
+      pack_unit_rows(key, stride, n, width, keys_);
     else
-      pack_rows<T>(key, call_.key_stride[2], n, call_.head_dim, keys_);
+      pack_rows<T>(key, stride, n, width, keys_);
   }
   void read_values(const Block& b, int j, int n) {
     first_ = j;
     if (!width_) return;
     const number* value = value_row<T>(call_, b, j);
     const int64_t stride = call_.value_stride[2], width = call_.value_dim;
-    if constexpr (PAIRED)
+    if constexpr (TILED<U>)
+      pack_value_tiles(value, stride, n, width, values_);
+    else if constexpr (PAIRED)
       pack_value_units(value, stride, n, width, panel_ / ROWS, values_);
     else
       pack_values<T>(value, stride, n, width, panel_ / ROWS, values_);
   }
 
-  // Key j of those that were read, and how far it is to the next.
+  // Key j of those that were read, of tiles the first of one, and how far it is to the next.
   const key_number* key(const Block& b, int j) const {
     if (direct()) return reinterpret_cast<const key_number*>(key_row<T>(call_, b, j));
     return keys_ + (j - first_) * key_width();
   }
   int64_t key_stride() const { return direct() ? call_.key_stride[2] : key_width(); }
 
-  // Values from key j on, a whole number of units from the first; units from one panel to the next.
-  const float* value(int j) const { return values_ + (j - first_) / U::TERMS * ROWS; }
+  // Values from key j on, a whole number of units (tiles) from the first; units from one panel to the next.
+  const float* value(int j) const { return values_ + (j - first_) / U::TERMS * (TILED<U> ? width_ : ROWS); }
   int64_t panel() const { return panel_; }
 
  private:
@@ -57,9 +63,12 @@ class Packed {
 
   // Whether keys can be read as they lie in memory.
   bool direct() const {
-    return sizeof(number) == sizeof(key_number) && call_.head_dim % U::TERMS == 0;
+    return !TILED<U> && sizeof(number) == sizeof(key_number) && call_.head_dim % U::TERMS == 0;
   }
-  int64_t key_width() const { return units<U>(call_.head_dim) * U::TERMS; }
+  int64_t key_width() const {
+    const int64_t whole = units<U>(call_.head_dim);
+    return TILED<U> ? whole : whole * U::TERMS;
+  }
 
   const eyeline_call& call_;
   int64_t panel_, width_;

@@ -9,7 +9,7 @@
 #include "eyeline_kernels.h"
 
 #ifndef EYELINE_NAMESPACE
-#error "compile with -DEYELINE_NAMESPACE=generic, avx2, avx512 or avx512bf16"
+#error "compile with -DEYELINE_NAMESPACE=generic, avx2, avx512, avx512bf16 or amx"
 #endif
 
 #if defined(__AVX512F__)

@@ -79,6 +79,9 @@ inline void store_bf16(uint16_t* p, vfloat x) {
 
 #if defined(__AVX512BF16__)
 #define EYELINE_PAIRS
+#if defined(__AMX_BF16__)
+#define EYELINE_TILES
+#endif
 // Pairs of bfloat16 in 32 bits, the lower half first.
 inline vint load_bits(const float* p) { return _mm512_loadu_si512(p); }
 inline vfloat add_pair_products(vint a, vint b, vfloat sum) {
@@ -88,11 +91,19 @@ inline vfloat add_pair_products(vint a, vint b, vfloat sum) {
 inline vint high_half_of_second(vint a, vint b) {
   return _mm512_ternarylogic_epi32(a, b, splat(-65536), 0xf8);  // a | (b & mask)
 }
+// Up to 16 numbers, 0 past `count`; and units of two such.
+using vhalf = __m256i;
+inline vhalf no_numbers() { return _mm256_setzero_si256(); }
+inline vhalf load_some(const uint16_t* p, int64_t count) {
+  if (count >= WIDTH) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1), p);
+}
+inline vint join_units(vhalf a, vhalf b) {
+  return _mm512_or_si512(_mm512_cvtepu16_epi32(a), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
+}
 // Units (a[i], b[i]): the first eight to `low`, the others to `high`.
 inline void interleave(const uint16_t* a, const uint16_t* b, float* low, float* high) {
-  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(a));
-  const __m256i y = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
-  const __m512i units = _mm512_or_si512(_mm512_cvtepu16_epi32(x), _mm512_slli_epi32(_mm512_cvtepu16_epi32(y), 16));
+  const vint units = join_units(load_some(a, WIDTH), load_some(b, WIDTH));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(low), _mm512_castsi512_si256(units));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(high), _mm512_extracti64x4_epi64(units, 1));
 }

@@ -40,7 +40,7 @@ class Window {
  private:
   void place(Cutter& cut) {
     query_ = cut.take(units<U>(call_.head_dim) * LANES);
-    scores_ = cut.take(KEYS * LANES);
+    scores_ = cut.take((KEYS + ROOM<U>) * LANES);
     tile_ = cut.take(KEYS * LANES);
     cells_ = cut.take(pixels_ * LANES);
     packed_.place(cut);
@@ -148,6 +148,7 @@ class Window {
              [&](int64_t row) { return picture + row * pixels_; });
   }
 
+  typename U::Registers registers_;
   const eyeline_window& all_;
   const eyeline_call& call_;
   Rules rules_;

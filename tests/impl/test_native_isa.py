@@ -21,6 +21,7 @@ NEEDS = {
     "avx2": {"avx2", "fma", "f16c"},
     "avx512": AVX512,
     "avx512bf16": AVX512 | {"avx512_bf16"},
+    "amx": AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"},
 }
 
 

@@ -107,7 +107,7 @@ class Library:
     """The loaded kernels.
 
     Attributes:
-        isa: The instruction set they use: "avx512bf16", "avx512", "avx2" or "generic".
+        isa: The instruction set they use: "amx", "avx512bf16", "avx512", "avx2" or "generic".
     """
 
     def __init__(self, path: Path) -> None:

@@ -20,11 +20,13 @@ class Machine:
 
     Attributes:
         float32: Operations per second of fused multiply-adds that wait for nothing.
+        tiles: The same in products of bfloat16 tiles (AMX), 0 where the CPU has none.
         matmul: Operations per second of torch's own float32 matrix product.
         bandwidth: Bytes per second when reading memory.
     """
 
     float32: float
+    tiles: float
     matmul: float
     bandwidth: float
 
@@ -32,18 +34,25 @@ class Machine:
     def measured() -> "Machine":
         """Measure now, best of several."""
         threads = torch.get_num_threads()
-        spin = _compiled()
+        spin, spin_tiles = _compiled()
         numbers = torch.ones(2**26)  # 256 MB: far more than any cache
-        runs = {"spin": lambda: spin(threads, ROUNDS), "read": lambda: numbers.sum()}
+        runs = {
+            "spin": lambda: spin(threads, ROUNDS),
+            "tiles": lambda: spin_tiles(threads, ROUNDS // 10),
+            "read": lambda: numbers.sum(),
+        }
         best = {name: min(times) for name, times in interleaved(runs, rounds=9).items()}
         return Machine(
             spin(threads, ROUNDS) / best["spin"],
+            spin_tiles(threads, ROUNDS // 10) / best["tiles"],
             1e9 * peak_gflops(),
             numbers.nbytes / best["read"],
         )
 
     def flops(self, dtype: torch.dtype) -> float:
-        """The peak for products of a dtype; twice for bfloat16 where the CPU multiplies pairs."""
+        """The peak for products of a dtype; bfloat16's that of tiles, or twice float32's with pairs."""
+        if dtype == torch.bfloat16 and self.tiles:
+            return self.tiles
         pairs = dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()
         return self.float32 * (2 if pairs else 1)
 
@@ -52,18 +61,21 @@ class Machine:
         return asdict(self)
 
     def __str__(self) -> str:
+        tiles = f"{self.tiles / 1e9:.0f} GF/s in bfloat16 tiles, " if self.tiles else ""
         return (
             f"peak {self.float32 / 1e9:.0f} GF/s float32 (torch.matmul {self.matmul / 1e9:.0f}), "
-            f"{self.bandwidth / 1e9:.1f} GB/s read"
+            f"{tiles}{self.bandwidth / 1e9:.1f} GB/s read"
         )
 
 
-def _compiled() -> Callable[[int, int], float]:
+def _compiled() -> list[Callable[[int, int], float]]:
     source = Path(__file__).with_name("peak.cpp")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "peak.so"
         command = ["c++", "-O3", "-march=native", "-fopenmp", "-ffp-contract=fast", "-shared"]
         subprocess.run([*command, "-fPIC", str(source), "-o", str(library)], check=True)
-        spin = ctypes.CDLL(str(library)).spin
-    spin.argtypes, spin.restype = [ctypes.c_int, ctypes.c_long], ctypes.c_double
-    return spin
+        loaded = ctypes.CDLL(str(library))
+    spins = [loaded.spin, loaded.spin_tiles]
+    for spin in spins:
+        spin.argtypes, spin.restype = [ctypes.c_int, ctypes.c_long], ctypes.c_double
+    return spins

@@ -1,6 +1,6 @@
 """Attention against torch's SDPA and onnxruntime's, side by side, with the share of the machine.
 
-python -m bench.attention [--only forward] [--rounds 9] [--threads 2]
+python -m bench.attention [--only forward] [--rounds 9] [--threads 2] [--machine amx]
 
 Ratios are theirs / ours: above 1, eyeline is faster. FLOPs count 4 B H Nq Nk D forward, 10
 backward, half of it where a mask is causal. onnxruntime joins in where it is installed:
@@ -253,6 +253,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="groups whose name contains this")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--machine", default="", help="what to call this machine in the JSON's name"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
@@ -264,7 +267,7 @@ def main() -> None:
             if options.only not in case.group:
                 break
             rows.append(report(case, options.rounds, machine))
-    name = "attention" + (f"-{options.only}" if options.only else "")
+    name = "-".join(["attention", *filter(None, (options.machine, options.only))])
     print(write_json(name, {"machine": machine.as_dict(), "cases": rows}))
 
 

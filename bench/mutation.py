@@ -55,6 +55,8 @@ KERNEL_TESTS = [
 COMPILE = "-std=c++17 -O2 -march=native -fPIC -shared -fopenmp -fvisibility=hidden -w".split()
 """This CPU's instruction set is enough: the vectors differ, the sources that use them do not."""
 
+NO_TILES = ["-mno-amx-tile", "-mno-amx-bf16"] * torch.cpu._is_amx_tile_supported()
+
 ONLY_THE_COPY = """\
 import os
 import sys
@@ -87,9 +89,16 @@ class Mutant:
         """Whether this CPU's compiler sees the mutant's code: a build of its own may be needed."""
         if self.name.endswith("_avx512"):
             return torch.cpu._is_avx512_supported()
+        if self.in_tiles:
+            return torch.cpu._is_amx_tile_supported()
         if "pair" in self.name:  # pairs of bfloat16
             return torch.cpu._is_avx512_bf16_supported()
         return True
+
+    @property
+    def in_tiles(self) -> bool:
+        """Whether it is a mistake in the products of whole tiles, which are compiled for it alone."""
+        return self.name.startswith("tiles_")
 
     @property
     def flags(self) -> list[str]:
@@ -341,6 +350,17 @@ KERNEL_MUTANTS = [
     Mutant("decode_sum_of_half", "decode.h", "lanes[i] += lanes[i + half];", "lanes[i] += half > 1 ? lanes[i + half] : 0;"),
     Mutant("block_row_stays", "block.h", "if (++of_line == line.fold) of_line = 0, at++;", "if (++of_line == line.fold) of_line = 0;"),
     Mutant("block_begins_at_head_0", "block.h", "of_line = start % line.fold;", "of_line = 0;"),
+    Mutant("tiles_lower_rows_lost", "tiles.h", "load_register<A>(a + below, ALONG);", "load_register<A>(a, ALONG);"),
+    Mutant("tiles_units_not_cleared", "tiles.h", "i < round_up(from, TILE); i++)", "i < from; i++)"),
+    Mutant("tiles_maximum_without_last", "tiles.h", "finish_tile_scores<Vecs>(scores + done * LANES, keys - done,", "finish_tile_scores<Vecs>(scores + done * LANES, keys - done - 1,"),
+    Mutant("tiles_of_eight_maximum", "tiles.h", "if (maxima) maxima += LANES;", ""),
+    Mutant("tiles_rest_forgotten", "tiles.h", "score = score * splat(rest);", ""),
+    Mutant("tiles_shrink_forgotten", "tiles.h", "fma(load(at), shrink[v], load(sum + v * WIDTH))", "load(at) + load(sum + v * WIDTH)"),
+    Mutant("tiles_lone_key_lost", "pack_tiles.h", "left > 0 ? load_some", "left > 1 ? load_some"),
+    Mutant("tiles_width_not_filled", "pack_tiles.h", "load_units(from + (k + r) * stride + i * 2 * TILE, width - i * 2 * TILE)", "load_units(from + (k + r) * stride + i * 2 * TILE, 2 * WIDTH)"),
+    Mutant("tiles_gradient_below", "tiles.h", "load_register<5>(a + TILE * ROW_UNITS, DOWN);", "load_register<5>(a, DOWN);"),
+    Mutant("tiles_gradient_starts_anew", "tiles.h", "load_register<0>(sum, along);", "clear_register<0>();"),
+    Mutant("tiles_step_of_rules", "forward.h", "from -= (from - packed) % U::DEPTH;", "from -= (from - packed) % U::TERMS;"),
     Mutant("struct_size_unchecked", "dispatch.cpp", "if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;", "if (!c) return EYELINE_BAD_STRUCT;"),
 ]  # fmt: skip
 
@@ -382,13 +402,21 @@ class Copy:
     def kernels_file(self) -> Path:
         return self.folder / "libmutant.so"
 
-    def compile(self, flags: list[str]) -> None:
-        compiler = os.environ.get("CXX", "c++")
-        sources = [self.kernels / name for name in ("attend.cpp", "dispatch.cpp")]
-        name = "-DEYELINE_NAMESPACE=generic"
-        subprocess.run(
-            [compiler, *COMPILE, *flags, name, *sources, "-o", self.kernels_file], check=True
-        )
+    def compile(self, flags: list[str], tiles: bool = False) -> None:
+        compiler = [os.environ.get("CXX", "c++"), *COMPILE, *flags]
+        attend, dispatch = (self.kernels / name for name in ("attend.cpp", "dispatch.cpp"))
+        base = ["-DEYELINE_NAMESPACE=generic", *NO_TILES]
+        if not tiles:
+            subprocess.run(
+                [*compiler, *base, attend, dispatch, "-o", self.kernels_file], check=True
+            )
+            return
+        # a build of its own: who does not ask for tiles, as the generic one, may not touch them
+        with_tiles = [*compiler, "-DEYELINE_NAMESPACE=amx", "-DEYELINE_AMX"]
+        objects = [self.folder / name for name in ("generic.o", "tiles.o")]
+        subprocess.run([*compiler, *base, "-c", attend, "-o", objects[0]], check=True)
+        subprocess.run([*with_tiles, "-c", attend, "-o", objects[1]], check=True)
+        subprocess.run([*with_tiles, *objects, dispatch, "-o", self.kernels_file], check=True)
 
     def ask(self, code: str) -> str:
         """What a Python that imports the copy prints."""
@@ -417,7 +445,7 @@ def run(
         if mutant is not None:
             mutant.plant(copy.kernels if kernels else copy.package)
         if kernels:
-            copy.compile(mutant.flags if mutant else [])
+            copy.compile(mutant.flags if mutant else [], mutant is not None and mutant.in_tiles)
         if mutant is None:
             copy.check()
         tests = KERNEL_TESTS if kernels else nearest_first(mutant)

@@ -135,11 +135,7 @@ static int gradients(const eyeline_backward& g) {
 
 template <class T>
 static int backward(const eyeline_backward& g) {
-#if defined(EYELINE_PAIRS) && !defined(EYELINE_TILES)
-  if constexpr (T::PAIRED)
-    if (g.call.head_dim > NARROW) return gradients<T, Pairs>(g);
-#endif
-  return gradients<T, Floats>(g);
+  return with_units<T>(g.call, [&](auto kind) { return gradients<T, decltype(kind)>(g); });
 }
 
 template <class T, class U>

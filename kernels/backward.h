@@ -33,6 +33,8 @@ class Backward {
     Cutter cut(memory);
     place(cut, own_sums);
     fine_ = memory != nullptr;
+    // units that no query fills are never written, and meet zeros
+    if (PAIRED && fine_) memset(paired_[0], 0, 2 * sizeof(float) * KEY_ROOM * ROW_UNITS);
   }
 
   bool fine() const { return fine_; }
@@ -76,10 +78,10 @@ class Backward {
     applied_ = cut.take(KEY_ROOM * LANES);
     slopes_ = cut.take(KEY_ROOM * LANES);
     turned_ = collect_.on() ? cut.take(KEYS * LANES) : nullptr;
-    for (float*& paired : paired_) paired = PAIRED ? cut.take(units<U>(KEY_ROOM) * LANES) : nullptr;
+    for (float*& paired : paired_) paired = PAIRED ? cut.take(KEY_ROOM * ROW_UNITS) : nullptr;
     keys_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(d));
     values_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(e));
-    key_columns_ = cut.take(units<U>(keys) * round_up(d, ROWS));
+    key_columns_ = cut.take(units<U>(keys) * round_up(d, U::PANEL));
     own_sums_ = own_sums ? cut.take(sums_.size) : nullptr;
   }
 
@@ -94,8 +96,12 @@ class Backward {
     for (int64_t j = 0; j < c.kv_len; j += KEYS) {
       const int64_t n = least<int64_t>(KEYS, c.kv_len - j), room = j / KEYS * KEY_ROOM;
       const number *k = key + j * c.key_stride[2], *v = value + j * c.value_stride[2];
-      float* columns = key_columns_ + units<U>(j) * round_up(d, ROWS);
-      if constexpr (PAIRED) {
+      float* columns = key_columns_ + units<U>(j) * round_up(d, U::PANEL);
+      if constexpr (TILED<U>) {
+        pack_key_tiles(k, c.key_stride[2], n, d, keys_ + room * units<U>(d));
+        pack_key_tiles(v, c.value_stride[2], n, e, values_ + room * units<U>(e));
+        pack_value_tiles(k, c.key_stride[2], n, d, columns);
+      } else if constexpr (PAIRED) {
         pack_unit_panels(k, c.key_stride[2], n, d, keys_ + room * units<U>(d));
         pack_unit_panels(v, c.value_stride[2], n, e, values_ + room * units<U>(e));
         pack_value_units(k, c.key_stride[2], n, d, units<U>(KEYS), columns);
@@ -220,8 +226,8 @@ class Backward {
                      sums_.values(target_) + from * sums_.value_width, sums_.value_width);
     gradient_keys<U>(slopes, n, units<U>(b.count), s.query_rows, Rows::row_stride(call_.head_dim),
                      sums_.keys(target_) + from * sums_.key_width, sums_.key_width);
-    const int64_t width = round_up(call_.head_dim, ROWS);
-    output_keys<Vecs, U>(key_columns_ + units<U>(j) * width + (from - j) / U::TERMS * ROWS,
+    const int64_t width = round_up(call_.head_dim, U::PANEL);
+    output_keys<Vecs, U>(key_columns_ + units<U>(j) * width + (from - j) / U::TERMS * (TILED<U> ? width : ROWS),
                          units<U>(KEYS) * ROWS, width, columns, units<U>(n), s.query_sum, one);
     return true;
   }
@@ -239,10 +245,10 @@ class Backward {
   template <int Vecs>
   void round_to_pairs(int n) {
     if constexpr (PAIRED) {
-      const int rows = static_cast<int>(round_up(n, ROWS));
-      round_rows(applied_, rows, paired_[0]);
-      round_rows(slopes_, rows, paired_[1]);
-      round_to_units<Vecs>(slopes_, n, paired_[2]);
+      const int rows = static_cast<int>(round_up(n, WHOLE_KEYS));
+      round_rows<Vecs>(applied_, rows, paired_[0]);
+      round_rows<Vecs>(slopes_, rows, paired_[1]);
+      round_to_units<Vecs>(slopes_, rows, paired_[2]);
     }
   }
 
@@ -253,6 +259,7 @@ class Backward {
         store(slopes + v * WIDTH, load(slopes + v * WIDTH) * load(by + v * WIDTH));
   }
 
+  typename U::Registers registers_;
   const eyeline_backward& all_;
   const eyeline_call& call_;
   const Line& line_;

@@ -8,15 +8,15 @@
 
 namespace EYELINE_NAMESPACE {
 
-// Keys rounded up to whole panels.
-constexpr int KEY_ROOM = (KEYS + ROWS - 1) / ROWS * ROWS;
+// KEYS rounded up.
+constexpr int KEY_ROOM = (KEYS + WHOLE_KEYS - 1) / WHOLE_KEYS * WHOLE_KEYS;
 
 struct Rows : Online {
   Block block;
   int first_key;                      // the panels begin with it, a multiple of KEYS
   float *query, *gradient;            // Q, dO: [width][LANES], in units along the width
   float *query_rows, *gradient_rows;  // the same as [LANES][stride], in units along the lanes
-  float* query_sum;                   // dQ: [head_dim, rounded up to ROWS][LANES]
+  float* query_sum;                   // dQ: [head_dim, rounded up][LANES]
   float *weights, *gradients;         // the panels: e, dP
   float* cap_slopes;                  // a third one with softcap
   float* parts;                       // [keys / KEYS][3][LANES], see below
@@ -28,20 +28,22 @@ struct Rows : Online {
 
   void place(Cutter& cut, const eyeline_call& c) {
     const int64_t d = c.head_dim, e = c.value_dim, keys = round_up(c.kv_len, KEYS);
-    query = cut.take(d * LANES);
-    gradient = cut.take(e * LANES);
+    query = cut.take(round_up(d, WHOLE_KEYS) * LANES);
+    gradient = cut.take(round_up(e, WHOLE_KEYS) * LANES);
     query_rows = cut.take(row_stride(d) * LANES);
     gradient_rows = cut.take(row_stride(e) * LANES);
-    query_sum = cut.take(round_up(d, ROWS) * LANES);
-    weights = cut.take((keys + ROWS) * LANES);
-    gradients = cut.take((keys + ROWS) * LANES);
-    cap_slopes = c.softcap != 0 ? cut.take((keys + ROWS) * LANES) : nullptr;
+    query_sum = cut.take(sum_rows(d) * LANES);
+    weights = cut.take((keys + WHOLE_KEYS) * LANES);
+    gradients = cut.take((keys + WHOLE_KEYS) * LANES);
+    cap_slopes = c.softcap != 0 ? cut.take((keys + WHOLE_KEYS) * LANES) : nullptr;
     parts = cut.take(keys / KEYS * 3 * LANES);
     kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
   }
 
   // An odd number of vectors: rows a power of two apart would throw each other out of the cache.
   static int64_t row_stride(int64_t width) { return (ceil_div(width, WIDTH) | 1) * WIDTH; }
+
+  static int64_t sum_rows(int64_t width) { return round_up(width, 2 * ROWS); }
 
   // Read the block's queries and the gradients of its outputs.
   template <class T, class U>
@@ -60,17 +62,18 @@ struct Rows : Online {
       gather_rows<T>(q, block.count, c.head_dim, 1, row_stride(c.head_dim), query_rows);
       gather_rows<T>(out, block.count, c.value_dim, 1, row_stride(c.value_dim), gradient_rows);
     } else {
-      gather_unit_rows(q, block.count, c.head_dim, row_stride(c.head_dim), query_rows);
-      gather_unit_rows(out, block.count, c.value_dim, row_stride(c.value_dim), gradient_rows);
+      const int64_t filled = round_up(ceil_div(block.count, 2), U::DEPTH / U::TERMS);
+      gather_unit_rows(q, block.count, c.head_dim, row_stride(c.head_dim), filled, query_rows);
+      gather_unit_rows(out, block.count, c.value_dim, row_stride(c.value_dim), filled, gradient_rows);
     }
-    memset(query_sum, 0, static_cast<size_t>(round_up(c.head_dim, ROWS)) * LANES * sizeof(float));
+    memset(query_sum, 0, static_cast<size_t>(sum_rows(c.head_dim)) * LANES * sizeof(float));
     if (dropout.on()) dropout.begin(block, hash);
     begin();
   }
 
-  // The part of the keys from j on that the block sees, its begin a whole number of panels from j.
+  // The part of the keys from j on that the block sees, its begin a whole number of panels and units from j.
   bool part(int j, int* from, int* n) const {
-    *from = j + most(0, block.begin - j) / ROWS * ROWS;
+    *from = j + most(0, block.begin - j) / WHOLE_KEYS * WHOLE_KEYS;
     *n = least(j + KEYS, block.end) - *from;
     return *n > 0;
   }

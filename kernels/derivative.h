@@ -61,7 +61,7 @@ template <int Vecs>
 }
 
 // From e and dP: the weights that reached the output, and dS. Both get 0 in the rows that round the
-// keys up to ROWS.
+// keys up.
 template <int Vecs, bool Dropped>
 [[gnu::noinline]] void differentiate(const float* weights, const float* gradients, int keys,
                                      const vfloat* norm, const vfloat* delta, float scale,
@@ -81,7 +81,7 @@ template <int Vecs, bool Dropped>
       store(slopes + at, p * (load(gradients + at) - delta[v]));
     }
   }
-  for (int k = keys; k % ROWS; k++)
+  for (int k = keys; k % WHOLE_KEYS; k++)
     for (int v = 0; v < Vecs; v++) {
       store(applied + k * LANES + v * WIDTH, zero);
       store(slopes + k * LANES + v * WIDTH, zero);
@@ -106,7 +106,7 @@ template <int Vecs>
 }
 
 #if defined(EYELINE_PAIRS)
-// P and dS rounded to bfloat16 at once, without dropout: both in units along the queries [LANES / 2],
+// P and dS rounded to bfloat16 at once, without dropout: both in units along the queries [ROW_UNITS],
 // dS also in units along the keys.
 template <int Vecs>
 [[gnu::noinline]] void differentiate_units(const float* weights, const float* gradients, int keys,
@@ -119,11 +119,11 @@ template <int Vecs>
       p = load(weights + at) * norm[v];
       slope = p * (load(gradients + at) - delta[v]);
     }
-    store_halves(applied + (k * LANES + v * WIDTH) / 2, p);
-    store_halves(slopes + (k * LANES + v * WIDTH) / 2, slope);
+    store_halves(applied + k * ROW_UNITS + v * WIDTH / 2, p);
+    store_halves(slopes + k * ROW_UNITS + v * WIDTH / 2, slope);
     return slope;
   };
-  for (int64_t k = 0; k < round_up(keys, ROWS); k += 2)
+  for (int64_t k = 0; k < round_up(keys, WHOLE_KEYS); k += 2)
 #pragma GCC unroll 3
     for (int v = 0; v < Vecs; v++) {
       const vfloat low = row(k, v), high = row(k + 1, v);

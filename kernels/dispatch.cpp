@@ -22,7 +22,7 @@ struct Build {
   int (*look)(const eyeline_window&);
 };
 
-#if defined(EYELINE_X86)
+#if defined(EYELINE_X86) || defined(EYELINE_AMX)
 bool avx512_runs_here() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");

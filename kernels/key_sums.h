@@ -1,17 +1,18 @@
 // Sums of the gradients of a head's keys and values, in float whatever the caller's numbers are.
 #pragma once
 #include "block.h"
+#include "products.h"
 
 namespace EYELINE_NAMESPACE {
 
-// [kv_len + ROWS][key_width] of the keys, then [kv_len + ROWS][value_width] of the values; the widths
-// are whole vectors, the last ROWS rows give the products room to round up.
+// [kv_len + WHOLE_KEYS][key_width] of the keys, then [kv_len + WHOLE_KEYS][value_width] of the values; the
+// widths are whole vectors, the last rows give the products room to round up.
 struct KeySums {
   int64_t key_width, value_width, value_at, size;
 
   explicit KeySums(const eyeline_call& c)
       : key_width(round_up(c.head_dim, WIDTH)), value_width(round_up(c.value_dim, WIDTH)),
-        value_at((c.kv_len + ROWS) * key_width), size(value_at + (c.kv_len + ROWS) * value_width) {}
+        value_at((c.kv_len + WHOLE_KEYS) * key_width), size(value_at + (c.kv_len + WHOLE_KEYS) * value_width) {}
 
   float* keys(float* sums) const { return sums; }
   float* values(float* sums) const { return sums + value_at; }

@@ -202,7 +202,7 @@ inline void output_tile(const float* value, const float* weights, int64_t units,
 
 // sum += P^T dO, for ROWS keys and Vecs vectors of components: the product of the gradients.
 //
-//   weights  [ROWS][LANES], in units along the queries
+//   weights  [ROWS][LANES], or [ROWS][ROW_UNITS] in units along the queries
 //   rows     [units][stride]
 //   sum      [ROWS][width]
 template <int Vecs, class U>
@@ -214,7 +214,7 @@ inline void gradient_tile(const float* weights, int64_t units, const float* rows
   for (int64_t i = 0; i < units; i++, rows += stride) {
     const Trio<Vecs, U> x(rows);
 #pragma GCC unroll 8
-    for (int r = 0; r < ROWS; r++) x.add_times(weights + r * (LANES / U::TERMS) + i, acc[r]);
+    for (int r = 0; r < ROWS; r++) x.add_times(weights + r * (U::TERMS > 1 ? ROW_UNITS : LANES) + i, acc[r]);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
@@ -247,6 +247,7 @@ template <int Vecs, class U>
 template <int Vecs, class U>
 [[gnu::noinline]] void score_panels(const float* key, int keys, const float* query,
                                     int64_t head_dim, float rest, float* scores, vfloat* top) {
+  if constexpr (TILED<U>) return score_tiles<Vecs>(key, keys, query, head_dim, rest, scores, top, nullptr);
   for (int k = 0; k < keys; k += ROWS, key += ROWS * units<U>(head_dim))
     score_panel<Vecs, U>(key, query, head_dim, rest, scores + k * LANES, top);
 }
@@ -262,16 +263,17 @@ template <int Vecs, class U>
 }
 
 // All components of the gradients of `keys` keys. `weights` has 0 in the rows that round the keys up
-// to ROWS, `sum` has room for them. `width` is a whole number of vectors.
+// to WHOLE_KEYS, `sum` has room for them. `width` is a whole number of vectors.
 template <class U>
 [[gnu::noinline]] void gradient_keys(const float* weights, int keys, int64_t units,
                                      const float* rows, int64_t stride, float* sum, int64_t width) {
+  if constexpr (TILED<U>) return gradient_tiles(weights, keys, units, rows, stride, sum, width);
   const int64_t vecs = width / WIDTH, parts = ceil_div(vecs, VECS);
   for (int64_t i = 0; i < parts; i++) {  // as even as whole vectors allow
     const int64_t from = i * vecs / parts, here = (i + 1) * vecs / parts - from;
     with_vecs(static_cast<int>(here), [&](auto count) {
       for (int k = 0; k < keys; k += ROWS)
-        gradient_tile<decltype(count)::value, U>(weights + k * (LANES / U::TERMS), units,
+        gradient_tile<decltype(count)::value, U>(weights + k * (U::TERMS > 1 ? ROW_UNITS : LANES), units,
                                                  rows + from * WIDTH, stride,
                                                  sum + k * width + from * WIDTH, width);
       return true;

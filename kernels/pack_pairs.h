@@ -57,9 +57,12 @@ inline void pack_unit_panels(const uint16_t* from, int64_t stride, int64_t keys,
     }
 }
 
-// Two rows in each unit, [count / 2][stride], filled up with zeros to whole vectors of components.
+// Two rows in each unit, [filled][stride], zeros past `count` rows; filled up with zeros to whole vectors of
+// components.
 inline void gather_unit_rows(const uint16_t* const* row, int count, int64_t width, int64_t stride,
-                             float* to) {
+                             int64_t filled, float* to) {
+  const int64_t whole = ceil_div(count, 2), rest = (filled - whole) * stride;
+  memset(to + whole * stride, 0, static_cast<size_t>(rest) * sizeof *to);
   for (int lane = 0; lane < count; lane += 2, to += stride)
     for (int64_t d = 0; d < width; d += WIDTH) {
       uint16_t both[2][WIDTH] = {};

@@ -69,6 +69,16 @@ struct Tiles : Pairs {
 template <class U>
 constexpr bool TILED = U::PANEL != ROWS;
 
+// What the backward pass rounds up to, for all products of this build: keys of a stretch, and the units of a
+// row of LANES queries.
+#if defined(EYELINE_TILES)
+constexpr int WHOLE_KEYS = Tiles::DEPTH, ROW_UNITS = (LANES / 2 + TILE - 1) / TILE * TILE;
+#elif defined(EYELINE_PAIRS)
+constexpr int WHOLE_KEYS = ROWS, ROW_UNITS = LANES / Pairs::TERMS;
+#else
+constexpr int WHOLE_KEYS = ROWS, ROW_UNITS = LANES;
+#endif
+
 // Rows that a product may write past the keys that it was asked for.
 template <class U>
 constexpr int ROOM = TILED<U> ? U::PANEL : 0;

@@ -71,14 +71,17 @@ template <int Vecs>
     for (int v = 0; v < Vecs * WIDTH; v += WIDTH)
       store(units + v, as_float(to_pairs(load(numbers + v), k + 1 < keys ? load(numbers + LANES + v) : splat(0.0f))));
 }
-// Numbers of neighbouring lanes in one unit: [keys][LANES / 2].
-[[gnu::noinline]] inline void round_rows(const float* numbers, int keys, float* units) {
-  for (int64_t i = 0; i < keys * LANES; i += WIDTH) store_halves(units + i / 2, load(numbers + i));
+// Numbers of neighbouring lanes in one unit: [keys][ROW_UNITS].
+template <int Vecs>
+[[gnu::noinline]] void round_rows(const float* numbers, int keys, float* units) {
+  for (int k = 0; k < keys; k++, numbers += LANES, units += ROW_UNITS)
+    for (int v = 0; v < Vecs * WIDTH; v += WIDTH) store_halves(units + v / 2, load(numbers + v));
 }
 #else
 // Only named, where a build has no pairs.
 template <int Vecs>
 void round_to_units(const float* numbers, int keys, float* units);
+template <int Vecs>
 void round_rows(const float* numbers, int keys, float* units);
 #endif
 

@@ -158,6 +158,50 @@ template <int Vecs>
   add(done, width);
 }
 
+// sums [16 Below][16 Beside] += A B of `chunks` chunks.
+template <int Below, int Beside>
+inline void add_gradient_tiles(const float* a, const float* b, int64_t b_stride, int64_t chunks, float* sum,
+                               int64_t width) {
+  constexpr int64_t DOWN = ROW_UNITS * sizeof(float);
+  const int64_t across = b_stride * static_cast<int64_t>(sizeof *b), along = width * static_cast<int64_t>(sizeof *sum);
+  float* lower = sum + TILE * width;
+  load_register<0>(sum, along);
+  if constexpr (Beside > 1) load_register<1>(sum + TILE, along);
+  if constexpr (Below > 1) load_register<2>(lower, along);
+  if constexpr (Below > 1 && Beside > 1) load_register<3>(lower + TILE, along);
+  for (int64_t i = 0; i < chunks; i++, a += TILE, b += TILE * b_stride) {
+    load_register<4>(a, DOWN);
+    load_register<6>(b, across);
+    add_products<0, 4, 6>();
+    if constexpr (Beside > 1) {
+      load_register<7>(b + TILE, across);
+      add_products<1, 4, 7>();
+    }
+    if constexpr (Below > 1) {
+      load_register<5>(a + TILE * ROW_UNITS, DOWN);
+      add_products<2, 5, 6>();
+      if constexpr (Beside > 1) add_products<3, 5, 7>();
+    }
+  }
+  store_register<0>(sum, along);
+  if constexpr (Beside > 1) store_register<1>(sum + TILE, along);
+  if constexpr (Below > 1) store_register<2>(lower, along);
+  if constexpr (Below > 1 && Beside > 1) store_register<3>(lower + TILE, along);
+}
+
+// `gradient_keys` (microkernel.h) with whole tiles of units in the weights, [keys][ROW_UNITS], and the rows.
+[[gnu::noinline]] inline void gradient_tiles(const float* weights, int keys, int64_t units, const float* rows,
+                                             int64_t stride, float* sum, int64_t width) {
+  const int64_t chunks = ceil_div(units, TILE);
+  for (int k = 0; k < keys; k += 2 * TILE, weights += 2 * TILE * ROW_UNITS, sum += 2 * TILE * width)
+    for (int64_t d = 0; d < width; d += 2 * TILE) {
+      const bool below = keys - k > TILE, beside = width - d > TILE;
+      const auto add = below ? (beside ? add_gradient_tiles<2, 2> : add_gradient_tiles<2, 1>)
+                             : (beside ? add_gradient_tiles<1, 2> : add_gradient_tiles<1, 1>);
+      add(weights, rows + d, stride, chunks, sum + d, width);
+    }
+}
+
 // Units [from, round_up(from, TILE)) of weights that belong to no key.
 template <int Vecs>
 inline void clear_units(float* weights, int64_t from) {
@@ -176,6 +220,8 @@ void score_tiles(const float* key, int keys, const float* query, int64_t head_di
 template <int Vecs>
 void output_tiles(const float* value, int64_t width, const float* weights, int64_t units, float* output,
                   const vfloat* shrink);
+void gradient_tiles(const float* weights, int keys, int64_t units, const float* rows, int64_t stride, float* sum,
+                    int64_t width);
 template <int Vecs>
 void clear_units(float* weights, int64_t from);
 

@@ -1,0 +1,93 @@
+"""bfloat16, whose products are of pairs or whole tiles: what does not fill these, long texts."""
+
+import pytest
+import torch
+
+import eyeline
+from eyeline import masks
+from eyeline.impl import native
+from eyeline.impl._native_library import Library
+
+pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
+
+SHAPES = [  # queries, keys, head_dim, value_dim: around tiles of 16 and 32, 48 queries, 512 keys
+    (5, 17, 16, 16),
+    (49, 15, 33, 24),
+    (130, 513, 64, 64),
+    (70, 1100, 96, 80),
+    (33, 64, 160, 256),
+    (900, 40, 64, 17),
+]
+MASKS = {
+    "full": (None, lambda i, j: (i == i) & (j == j)),
+    "causal": (masks.causal(offset=7), lambda i, j: j <= i + 7),
+    "window": (masks.sliding_window((20, 30)), lambda i, j: (i - j <= 20) & (j - i <= 30)),
+    "scattered": (None, lambda i, j: (i * 7 + j * 5) % 3 == 0),
+}
+
+
+def solved(tensors, allowed):
+    """(output, log-sum-exp) in float64 of what bfloat16 holds; rows without a key are 0."""
+    query, key, value = (t.detach().double().requires_grad_() for t in tensors)
+    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+    scores = scores.masked_fill(~allowed, -torch.inf)
+    weights = scores.softmax(-1).masked_fill(~allowed.any(-1, keepdim=True), 0)
+    return weights @ value, scores.logsumexp(-1), (query, key, value)
+
+
+@pytest.fixture(params=SHAPES, ids=str)
+def tensors(request):
+    queries, keys, width, value_width = request.param
+    torch.manual_seed(queries)
+    sizes = [(2, 4, queries, width), (2, 4, keys, width), (2, 4, keys, value_width)]
+    return [torch.randn(size).bfloat16().requires_grad_() for size in sizes]
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """What the kernels said of each call: False where careful panels must do it again."""
+    found = []
+    honest = Library._fine
+    monkeypatch.setattr(Library, "_fine", lambda *args: found.append(honest(*args)) or found[-1])
+    return found
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_output_statistics_and_gradients_equal_float64_without_careful_panels(
+    answers, tensors, kind
+):
+    mask, rule = MASKS[kind]
+    rows, columns = tensors[0].shape[-2], tensors[1].shape[-2]
+    allowed = rule(torch.arange(rows)[:, None], torch.arange(columns))
+    if kind == "scattered":
+        mask = masks.dense(allowed)
+    exact, logsumexp, doubles = solved(tensors, allowed)
+    output = eyeline.attention(*tensors, mask, impl="native")
+    near = {"atol": 1.5e-2, "rtol": 1e-2}
+    torch.testing.assert_close(output.double(), exact, **near)
+
+    seen_output, seen = eyeline.observe(
+        *tensors, mask, impl="native", measure=eyeline.Measure(top_k=3, entropy=True)
+    )
+    torch.testing.assert_close(seen_output.double(), exact, **near)
+    found = seen.logsumexp.double()
+    torch.testing.assert_close(found, logsumexp, atol=2e-5, rtol=2e-5)
+
+    cotangent = torch.randn(output.shape).bfloat16()
+    gradients = torch.autograd.grad(output, tensors, cotangent)
+    expected = torch.autograd.grad(exact, doubles, cotangent.double())
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert not theirs.isnan().any()
+        torch.testing.assert_close(ours.double(), theirs, atol=3e-2, rtol=2e-2)
+    assert len(answers) >= 3 and all(answers)
+
+
+def test_numbers_that_no_query_may_see_change_no_bit(tensors):
+    _, key, value = tensors
+    unseen = key.shape[-2] // 3 or 1
+    mask = masks.padding([key.shape[-2] - unseen] * 2)
+    clean = eyeline.attention(*tensors, mask, impl="native")
+    with torch.no_grad():
+        key[..., -unseen:, :] = torch.nan
+        value[..., -unseen:, :] = torch.inf
+    assert torch.equal(eyeline.attention(*tensors, mask, impl="native"), clean)

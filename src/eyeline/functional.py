@@ -13,6 +13,7 @@ from eyeline.biases import Bias, TensorBias
 from eyeline.impl._problem import Problem
 from eyeline.maps import AttentionMap
 from eyeline.masks import Mask
+from eyeline.masks.rules import Band
 from eyeline.measuring import Measure
 
 __all__ = ["attention", "observe"]
@@ -75,10 +76,12 @@ def attention(
         >>> eyeline.attention(q, k, v, is_causal=True).shape
         torch.Size([1, 12, 128, 64])
     """
-    if attn_mask is bias is softcap is sinks is None and dropout_p == 0:
-        plain = implementations.quick(impl)(query, key, value, is_causal, scale, enable_gqa)
-        if plain is not None:
-            return plain
+    if bias is softcap is sinks is None and dropout_p == 0:
+        band = _plain_band(attn_mask, is_causal)
+        if band is not None:
+            plain = implementations.quick(impl)(query, key, value, band, scale, enable_gqa)
+            if plain is not None:
+                return plain
     problem, shape = _canonical(
         query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, bias, softcap, sinks
     )
@@ -146,6 +149,18 @@ def observe(
         seen.remember(measure, statistics)
         seen.take(measure)  # what came with the pass is there; rows that were chosen follow
     return output.reshape(shape), seen
+
+
+def _plain_band(
+    attn_mask: Tensor | Mask | None, is_causal: bool
+) -> tuple[int | None, int | None] | None:
+    """How far before and behind itself a query sees, if that is all that the mask says."""
+    if attn_mask is None:
+        return None, 0 if is_causal else None
+    if type(attn_mask) is not Band or is_causal:
+        return None
+    left, right, offset = attn_mask.left, attn_mask.right, attn_mask.offset
+    return None if left is None else offset - left, None if right is None else offset + right
 
 
 def _canonical(

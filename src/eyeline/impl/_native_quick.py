@@ -1,4 +1,4 @@
-"""The short way for plain calls: no mask but the causal one, no bias, no gradient.
+"""The short way for plain calls: no mask but a band along the diagonal, no bias, no gradient.
 
 A head of 16 tokens is computed in a microsecond; checking a call, making it canonical and
 describing it to the kernels takes fifty. All of that depends on shapes, strides and dtype alone and
@@ -17,6 +17,9 @@ from eyeline.impl._native_library import DTYPES, WIDEST, Call, Library, library
 
 __all__ = ["attend"]
 
+Sides = tuple[int | None, int | None]
+FARTHEST = 1 << 62  # beyond which places do not fit into 64 bits
+
 
 class _Plan(NamedTuple):
     template: ctypes.Array  # the bytes of a Call without addresses
@@ -28,11 +31,14 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    is_causal: bool,
+    band: Sides,
     scale: float | None,
     enable_gqa: bool,
 ) -> Tensor | None:
-    """The output of a plain 4-D call, or None where the long way must be taken."""
+    """The output of a plain 4-D call, or None where the long way must be taken.
+
+    Query i sees the keys from i + band[0] to i + band[1]; None is no limit.
+    """
     if not (type(query) is type(key) is type(value) is Tensor) or _watched():
         return None
     if not (query.dtype is key.dtype is value.dtype):
@@ -47,7 +53,7 @@ def attend(
         return None
     plan = _plan(
         *(query.shape, key.shape, value.shape, query.stride(), key.stride(), value.stride()),
-        *(query.dtype, is_causal, scale, enable_gqa),
+        *(query.dtype, band, scale, enable_gqa),
     )
     if plan is None:
         return None
@@ -82,7 +88,7 @@ def _plan(
     k_stride: tuple[int, ...],
     v_stride: tuple[int, ...],
     dtype: torch.dtype,
-    is_causal: bool,
+    band: Sides,
     scale: float | None,
     enable_gqa: bool,
 ) -> _Plan | None:
@@ -98,12 +104,18 @@ def _plan(
         return None
     if heads != kv_heads and (not enable_gqa or heads % kv_heads):
         return None
+    if any(abs(side or 0) >= FARTHEST for side in band):
+        return None
     call = Call(size=ctypes.sizeof(Call), dtype=DTYPES[dtype])
     call.batch, call.heads, call.q_len, call.kv_len = batch, heads, q_len, kv_len
     call.kv_heads, call.head_dim, call.value_dim = kv_heads, head_dim, v_shape[3]
     call.query_stride, call.key_stride, call.value_stride = (s[:3] for s in strides)
     call.scale = 1 / math.sqrt(head_dim) if scale is None else scale
-    call.has_last = int(is_causal)  # the last key that row i sees is i + last_offset, which is 0
+    first, last = band
+    if first is not None:
+        call.has_first, call.first_offset = 1, first
+    if last is not None:
+        call.has_last, call.last_offset = 1, last
     shape = (batch, heads, q_len, v_shape[3])
     width = shape[3]
     call.output_stride = (heads * q_len * width, q_len * width, width)

@@ -50,7 +50,7 @@ class Machine:
         )
 
     def flops(self, dtype: torch.dtype) -> float:
-        """The peak of a dtype's products; bfloat16's that of tiles, or twice float32's with pairs."""
+        """The peak of a dtype's products; bfloat16: that of tiles, or double with pairs."""
         if dtype == torch.bfloat16 and self.tiles:
             return self.tiles
         pairs = dtype == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()

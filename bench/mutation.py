@@ -48,7 +48,7 @@ KERNEL_TESTS = [
     ],
     *[
         f"tests/impl/test_{name}.py"
-        for name in ["native_backward", "native_window", "rows", "dropout"]
+        for name in ["native_bfloat16", "native_backward", "native_window", "rows", "dropout"]
     ],
     *["tests/test_contract.py", "tests/test_special_values.py"],
 ]

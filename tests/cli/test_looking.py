@@ -117,6 +117,8 @@ def test_an_encoder_decoder_shows_what_it_writes_from_what(eyeline):
     assert kind("--token", "ow") == "cross"
     assert kind("--token", "g") == kind("--token", "p:2") == "encoder"
     assert kind("--token", "g", "--kind", "cross") == "cross"
+    code, _, err = eyeline("look", "photograph", "--model", "g2p", "--token", "zebra")
+    assert code != 0 and "tokens are p h o t g r a; nor has what the model writes: <pad> F" in err
 
 
 def test_standard_input(eyeline):

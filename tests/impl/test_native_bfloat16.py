@@ -25,14 +25,16 @@ MASKS = {
     "scattered": (None, lambda i, j: (i * 7 + j * 5) % 3 == 0),
 }
 
+EVERYTHING = eyeline.Measure(top_k=3, entropy=True, received=True)
+
 
 def solved(tensors, allowed):
-    """(output, log-sum-exp) in float64 of what bfloat16 holds; rows without a key are 0."""
+    """Output, log-sum-exp and weights in float64 of what bfloat16 holds; dead rows are 0."""
     query, key, value = (t.detach().double().requires_grad_() for t in tensors)
     scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
     scores = scores.masked_fill(~allowed, -torch.inf)
     weights = scores.softmax(-1).masked_fill(~allowed.any(-1, keepdim=True), 0)
-    return weights @ value, scores.logsumexp(-1), (query, key, value)
+    return weights @ value, scores.logsumexp(-1), weights.detach(), (query, key, value)
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -61,17 +63,25 @@ def test_output_statistics_and_gradients_equal_float64_without_careful_panels(
     allowed = rule(torch.arange(rows)[:, None], torch.arange(columns))
     if kind == "scattered":
         mask = masks.dense(allowed)
-    exact, logsumexp, doubles = solved(tensors, allowed)
+    exact, logsumexp, weights, doubles = solved(tensors, allowed)
     output = eyeline.attention(*tensors, mask, impl="native")
     near = {"atol": 1.5e-2, "rtol": 1e-2}
     torch.testing.assert_close(output.double(), exact, **near)
 
-    seen_output, seen = eyeline.observe(
-        *tensors, mask, impl="native", measure=eyeline.Measure(top_k=3, entropy=True)
-    )
+    seen_output, seen = eyeline.observe(*tensors, mask, impl="native", measure=EVERYTHING)
     torch.testing.assert_close(seen_output.double(), exact, **near)
-    found = seen.logsumexp.double()
-    torch.testing.assert_close(found, logsumexp, atol=2e-5, rtol=2e-5)
+    statistics = {
+        "logsumexp": (seen.logsumexp, logsumexp),
+        "entropy": (seen.entropy(), -weights.xlogy(weights).sum(-1)),
+        "received": (seen.received(), weights.sum(-2)),
+        "top-k": (seen.top_k(3).values, weights.topk(3).values),
+    }
+    for name, (found, truth) in statistics.items():
+        torch.testing.assert_close(
+            found.double(), truth, atol=3e-5, rtol=3e-5, msg=lambda m, n=name: f"{n}: {m}"
+        )
+    chosen = weights.gather(-1, seen.top_k(3).indices.clamp(min=0))
+    torch.testing.assert_close(chosen, weights.topk(3).values, atol=3e-5, rtol=3e-5)
 
     cotangent = torch.randn(output.shape).bfloat16()
     gradients = torch.autograd.grad(output, tensors, cotangent)

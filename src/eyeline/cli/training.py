@@ -27,6 +27,7 @@ def train(
     from pathlib import Path
 
     from eyeline._errors import EyelineError
+    from eyeline.cli._shared import status
     from eyeline.train import RECIPES, publish
     from eyeline.train import train as follow
     from eyeline.view import training
@@ -39,7 +40,8 @@ def train(
     folder = Path(out or f"runs/{recipe}")
     with training.progress() as report:
         run = follow(chosen, folder, resume=not fresh, shard=shard, progress=report)
-    results = publish(run, folder / "model")
+    with status(f"judging {recipe} by what was held out"):  # g2p: minutes
+        results = publish(run, folder / "model")
     if run.processes.first:
         training.show_results(recipe, results, folder / "model")
     run.processes.end()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 import eyeline
 from eyeline import masks
@@ -101,3 +102,23 @@ def test_numbers_that_no_query_may_see_change_no_bit(tensors):
         key[..., -unseen:, :] = torch.nan
         value[..., -unseen:, :] = torch.inf
     assert torch.equal(eyeline.attention(*tensors, mask, impl="native"), clean)
+
+
+def test_torchs_own_tiles_and_ours_take_turns():
+    """A thread has one set of tile registers, and torch remembers what it set them to."""
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 130, 64).bfloat16() for _ in range(3))
+    weight, image = torch.randn(64, 64).bfloat16(), torch.randn(2, 16, 20, 20).bfloat16()
+    kernel = torch.randn(16, 16, 3, 3).bfloat16()
+    turns = {
+        "eyeline": lambda: eyeline.attention(query, key, value, impl="native"),
+        "sdpa": lambda: functional.scaled_dot_product_attention(query, key, value),
+        "linear": lambda: functional.linear(query, weight),
+        "bmm": lambda: query @ key.transpose(-2, -1),
+        "conv": lambda: functional.conv2d(image, kernel),
+    }
+    first = {name: turn() for name, turn in turns.items()}
+    for _ in range(10):
+        for name in turns:
+            for other in (name, "eyeline"):
+                assert torch.equal(turns[other](), first[other]), f"{other} after {name}"

@@ -43,7 +43,7 @@ template <class T, class U>
 static int forward(const eyeline_call& c, const Line& line, int threads) {
   // Large tasks share packed values, small ones share the work; a short line cut into large ones would
   // leave a small rest that costs as much packing
-  int64_t queries = (line.length < 1024 ? 4 : MOST_BLOCKS<U>) * LANES;
+  int64_t queries = (line.length < 1024 ? MOST_BLOCKS<U> / 2 : MOST_BLOCKS<U>) * LANES;
   while (queries > LANES && line.count * ceil_div(line.length, queries) < 6 * threads) queries /= 2;
   const int64_t per_line = ceil_div(line.length, queries);
   Tasks tasks(line.count * per_line);

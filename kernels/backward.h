@@ -33,8 +33,8 @@ class Backward {
     Cutter cut(memory);
     place(cut, own_sums);
     fine_ = memory != nullptr;
-    // units that no query fills are never written, and meet zeros
-    if (PAIRED && fine_) memset(paired_[0], 0, 2 * sizeof(float) * KEY_ROOM * ROW_UNITS);
+    if constexpr (TILED<U>)  // units that no query fills are never written, and meet zeros: no NaN may be there
+      for (int i = 0; fine_ && i < 2; i++) memset(paired_[i], 0, sizeof(float) * KEY_ROOM * ROW_UNITS);
   }
 
   bool fine() const { return fine_; }

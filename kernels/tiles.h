@@ -3,7 +3,7 @@
 //
 //       A: 16 rows of 32 numbers           B: 16 units of 16 lanes         sums: 16 x 16 floats
 //   ┌──────────────────────────────┐   ┌──────────────────────────┐   ┌─────────────────┐
-//   │ a key, as it lies in memory  │ x │ queries, [units][LANES]  │ = │ scores^T        │
+//   │ a key                        │ x │ queries, [units][LANES]  │ = │ scores^T        │
 //   │ a component of the values    │   │ weights, [units][LANES]  │   │ output^T        │
 //   └──────────────────────────────┘   └──────────────────────────┘   └─────────────────┘
 //

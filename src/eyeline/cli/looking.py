@@ -80,8 +80,8 @@ def _most_telling(reading: "Reading", token: str | None) -> str:
         try:
             find_token(reading.tokens, token)
         except TokenNotFound as error:
-            sounds = " ".join(dict.fromkeys(t.label for t in writes))
-            raise TokenNotFound(f"{error}; nor has what the model writes: {sounds}") from None
+            written = " ".join(list(dict.fromkeys(t.label for t in writes))[:12])
+            raise TokenNotFound(f"{error}; nor has what the model writes: {written}") from None
         return reading.default_kind
     return "cross"
 

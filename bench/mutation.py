@@ -44,7 +44,7 @@ TESTS = [  # the quickest first
 KERNEL_TESTS = [
     *[
         f"tests/impl/test_{name}.py"
-        for name in ["native_quick", "native", "native_library", "native_threads"]
+        for name in ["native_quick", "native", "native_panels", "native_library", "native_threads"]
     ],
     *[
         f"tests/impl/test_{name}.py"
@@ -103,6 +103,8 @@ class Mutant:
     @property
     def flags(self) -> list[str]:
         """What the compiler must be told to see the mutant's code."""
+        if self.name.endswith("_generic"):
+            return ["-mno-avx512f", "-mno-avx2"] * torch.cpu._is_avx2_supported()
         return ["-mno-avx512f"] * (self.name.endswith("_avx2") and torch.cpu._is_avx512_supported())
 
     @property
@@ -300,7 +302,10 @@ MUTANTS = [
 
 
 KERNEL_MUTANTS = [
-    Mutant("exponential_digit_avx2", "exponential.h", "2.402224243e-1f", "2.402324243e-1f"),
+    Mutant("exponential_digit_generic", "exponential.h", "2.402224243e-1f", "2.402324243e-1f"),
+    Mutant("exponential_cubic_avx2", "exponential.h", "3.754025465e-3f", "3.774025465e-3f"),
+    Mutant("exponential_power_avx2", "exponential.h", "-719629, -694486", "-719629, -694386"),
+    Mutant("exponential_of_the_next", "sums.h", "bent[v] = fma(e, less_top(scores, v), bent[v]);", "bent[v] = fma(e, less_top(scores + LANES, v), bent[v]);"),
     Mutant("exponential_slope_avx512", "exponential.h", "2.1661168e-2f", "2.1671168e-2f"),
     Mutant("exponential_power_avx512", "exponential.h", "-152893", "-152793"),
     Mutant("tanh_bound", "exponential.h", "const float bound = 7.9988117f;", "const float bound = 1.9988117f;"),
@@ -360,7 +365,12 @@ KERNEL_MUTANTS = [
     Mutant("tiles_lone_key_lost", "pack_tiles.h", "left > 0 ? load_some", "left > 1 ? load_some"),
     Mutant("tiles_gradient_below", "tiles.h", "load_register<5>(a + TILE * ROW_UNITS, DOWN);", "load_register<5>(a, DOWN);"),
     Mutant("tiles_gradient_starts_anew", "tiles.h", "load_register<0>(sum, along);", "clear_register<0>();"),
-    Mutant("tiles_step_of_rules", "forward.h", "from -= (from - packed) % U::DEPTH;", "from -= (from - packed) % U::TERMS;"),
+    Mutant("tiles_step_of_rules", "forward.h", "% Packed<T, U>::WHOLE;", "% U::TERMS;"),
+    Mutant("panels_begun_inside_avx2", "forward.h", "% Packed<T, U>::WHOLE;", "% U::TERMS;"),
+    Mutant("panel_of_unseen_keys", "microkernel.h", "rest, scores, unused, nullptr);", "rest, scores, top, nullptr);"),
+    Mutant("panel_last_key_lost", "microkernel.h", "for (int k = 1; k < keys; k++) highest", "for (int k = 1; k < keys - 1; k++) highest"),
+    Mutant("panel_maxima_stay_avx2", "microkernel.h", "scores, top, maxima);\n    if (maxima) maxima += LANES;\n  }\n  if (keys == 0)", "scores, top, maxima);\n  }\n  if (keys == 0)"),
+    Mutant("panel_rest_of_width_avx2", "pack.h", "(width - d) * ROWS) * sizeof *to);", "(width - d) * ROWS));"),
     Mutant("struct_size_unchecked", "dispatch.cpp", "if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;", "if (!c) return EYELINE_BAD_STRUCT;"),
 ]  # fmt: skip
 

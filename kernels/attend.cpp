@@ -50,7 +50,7 @@ static int forward(const eyeline_call& c, const Line& line, int threads) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
     Scratch& scratch = Scratch::of_this_thread();
-    Forward<T, U> work(c, scratch);
+    Forward<T, U> work(c, ceil_div(least(queries, line.length), LANES), scratch);
     for (int64_t task; tasks.next(&task);) {
       // with a causal mask the last queries see the most: begin with them
       int64_t start = (per_line - 1 - task % per_line) * queries;

@@ -59,7 +59,8 @@ class Backward {
   }
 
  private:
-  static constexpr int MOST = 4;  // blocks per round
+  static constexpr bool NARROW_BLOCKS = LANES < 48;  // keys are read that much more often
+  static constexpr int MOST = NARROW_BLOCKS ? 8 : 4;  // blocks per round
   static constexpr bool PAIRED = U::TERMS > 1;
 
   // Several blocks share what is read and written of each key. As many as have panels that stay in the
@@ -67,9 +68,9 @@ class Backward {
   static int64_t blocks_at_once(const eyeline_call& c) {
     const int64_t panels = most<int64_t>(c.kv_len, 1) * LANES * (c.softcap != 0 ? 3 : 2);
     if (panels <= NEAR_FLOATS) return least<int64_t>(MOST, NEAR_FLOATS / panels);
-    return most<int64_t>(1, least<int64_t>(MOST - 1, FAR_FLOATS / panels));
+    return most<int64_t>(1, least<int64_t>(NARROW_BLOCKS ? MOST : 3, FAR_FLOATS / panels));
   }
-  static constexpr int64_t NEAR_FLOATS = 256 << 10, FAR_FLOATS = 8 << 20;
+  static constexpr int64_t NEAR_FLOATS = (NARROW_BLOCKS ? 100 : 256) << 10, FAR_FLOATS = 8 << 20;
 
   void place(Cutter& cut, bool own_sums) {
     const int64_t d = call_.head_dim, e = call_.value_dim, keys = round_up(call_.kv_len, KEYS);
@@ -166,7 +167,6 @@ class Backward {
     const int64_t panel = j / KEYS * KEY_ROOM + from - j;
     score_panels<Vecs, U>(keys_ + panel * units<U>(call_.head_dim), n, s.query, call_.head_dim, rest_, weights,
                        top);
-    if (n % ROWS) find_top<Vecs>(s, weights, n, top);
     const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
     float* cap_slopes = s.cap_slopes ? s.cap_slopes + s.at(from) : nullptr;
     if (!s.template add<Vecs>(rules_, b, from, n, added, weights, top, unused, cap_slopes)) return false;
@@ -184,15 +184,6 @@ class Backward {
       store(s.delta_of(j) + v * WIDTH, s.delta[v]);
     }
     return true;
-  }
-
-  // The maximum of the keys that the block sees: the last panel has scores of others too.
-  template <int Vecs>
-  static void find_top(const Rows& s, const float* scores, int n, vfloat* top) {
-    for (int v = 0; v < Vecs; v++) {
-      top[v] = s.top[v];
-      for (int k = 0; k < n; k++) top[v] = vmax(top[v], load(scores + k * LANES + v * WIDTH));
-    }
   }
 
   // Second walk.

@@ -12,61 +12,81 @@ namespace EYELINE_NAMESPACE {
 // Results near 2^-126 become 0, and are not made in the first place: arithmetic on numbers below
 // it is a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so
 // the user's own subnormal numbers.)
-#if defined(EYELINE_LOOK_UP)
-// With x = (n + i / 32 + r) ln 2, n and i whole, 0 <= i < 32: e^x = 2^n 2^(i/32) 2^r. The powers of
-// i are in a table, and 2^r so near to 1 that a parabola gives it (5.3e-8, minimax of the relative error).
-constexpr int SHIFT = 23 - 5;  // of 32 n + i, so that n lies where a float has its exponent
+// In two halves, so that a loop can begin the next ones before it ends these.
+struct Power {
+  vfloat power, rest;  // e^x = power 2^(rest / POWERS_OF_2); `Rounded`: power e^rest
+};
 
-// The bits of 2^(i/32) less those of its exponent, and less i at SHIFT, which comes along with n.
-alignas(64) constexpr int POWERS[32] = {
+#if defined(EYELINE_LOOK_UP)
+// With P = POWERS_OF_2 and x = (n + i / P + r / P) ln 2, n and i whole, 0 <= i < P, -1/2 <= r <= 1/2:
+// e^x = 2^n 2^(i/P) 2^(r/P). The powers of i are in a table, and 2^(r/P) is so near to 1 that a parabola (P = 32,
+// 5.3e-8) or a cubic (P = 8, 2.5e-8) gives it, minimax of the relative error.
+constexpr int SHIFT = POWERS_OF_2 == 32 ? 23 - 5 : 23 - 3;  // of P n + i, so that n lies where a float has its exponent
+
+// The bits of 2^(i/P) less those of its exponent, and less i at SHIFT, which comes along with n.
+#if defined(__AVX512F__)
+alignas(64) constexpr int POWERS[POWERS_OF_2] = {
     0, -78457, -152893, -223217, -289342, -351174, -408621, -461584, -509968, -553670, -592590,
     -626621, -655657, -679589, -698305, -711690, -719629, -722001, -718684, -709555, -694486,
     -673346, -646004, -612322, -572163, -525384, -471841, -411385, -343865, -269126, -187011,
     -97357};
+#else
+alignas(64) constexpr int POWERS[POWERS_OF_2] = {0, -289342, -509968, -655657, -719629, -694486, -572163, -343865};
+#endif
 
 template <bool Rounded = false>
-inline vfloat exp_live(vfloat x) {
-  // Adding 1.5 * 2^23 leaves no room for a fraction: the sum's last bits are 32 n + i, here with
+inline Power begin_exp(vfloat x) {
+  // Adding 1.5 * 2^23 leaves no room for a fraction: the sum's last bits are P n + i, here with
   // 127 for n = 0, as floats have it.
-  const vfloat scale = splat(46.1662413f), magic = splat(12582912.0f + 127 * 32);  // 32 / ln 2
+  const vfloat scale = splat(1.44269504f * POWERS_OF_2), magic = splat(12582912.0f + 127 * POWERS_OF_2);  // P / ln 2
   const vfloat sum = fma(x, scale, magic);
-  const vfloat power = as_float(plus_or_zero(no_further(x, splat(-87.0f)), look_up(POWERS, as_int(sum)),
-                                             shift_left<SHIFT>(as_int(sum))));
-  vfloat less_one;  // 2^r - 1; NaN for x = -inf
-  if constexpr (Rounded) {
-    less_one = fma(sum - magic, splat(-0.0216608494f), x);
-  } else {
-    const vfloat r = fma(x, scale, magic - sum);  // in 32ths
+  const vfloat rest = Rounded ? fma(sum - magic, splat(-0.693147181f / POWERS_OF_2), x)
+                              : fma(x, scale, magic - sum);  // NaN for x = -inf
+  const vint power = plus_or_zero(no_further(x, splat(-87.0f)), look_up(POWERS, as_int(sum)),
+                                  shift_left<SHIFT>(as_int(sum)));
+  return {as_float(power), rest};
+}
+template <bool Rounded = false>
+inline vfloat end_exp(Power x) {
+  const vfloat r = x.rest;
+  if constexpr (Rounded) return fma(x.power, r, x.power);
+  vfloat less_one;  // 2^(r/P) - 1
+  if constexpr (POWERS_OF_2 == 32)
     less_one = fma(r, splat(2.3459976e-4f), splat(2.1661168e-2f)) * r;
-  }
-  return fma(power, less_one, power);
+  else
+    less_one = fma(fma(r, splat(1.083910582e-4f), splat(3.754025465e-3f)), r, splat(8.664340178e-2f)) * r;
+  return fma(x.power, less_one, x.power);
 }
 #else
-// x < -87 but not -inf, for x <= 0 or NaN: one comparison, as the bits of such numbers are integers
-// in the order of their size.
-inline vmask below_87(vfloat x) {
-  constexpr uint32_t FIRST = 0xc2ae0000, END = 0xff800000, LEAST = 0x80000000;  // -87, -inf
-  return less(plus(as_int(x), splat(static_cast<int>(LEAST - FIRST))), splat(static_cast<int>(LEAST + (END - FIRST))));
-}
+constexpr int POWERS_OF_2 = 1;
 
 // With x = (n + r) ln 2 and n whole, e^x = 2^n 2^r, and 2^r on [-1/2, 1/2] is a polynomial of
 // degree 5 (minimax of the relative error, 9e-8, with p(0) = 1). Nothing is `Rounded` here.
 template <bool Rounded = false>
-inline vfloat exp_live(vfloat x) {
+inline Power begin_exp(vfloat x) {
   // Adding 1.5 * 2^23 leaves no room for a fraction: the sum's last bits are n, here n + 127, which
   // is the exponent of 2^n.
   const vfloat log2_e = splat(1.44269504f), magic = splat(12582912.0f + 127);
   const vfloat sum = fma(x, log2_e, magic);
-  const vfloat r = fma(x, log2_e, magic - sum);
+  const vfloat rest = fma(x, log2_e, magic - sum);  // NaN for x = -inf
+  return {zero_if(less(x, splat(-87.0f)), as_float(shift_left<23>(as_int(sum)))), rest};
+}
+template <bool Rounded = false>
+inline vfloat end_exp(Power x) {
   vfloat p = splat(1.326472731e-3f);
-  p = fma(p, r, splat(9.671512991e-3f));
-  p = fma(p, r, splat(5.550733581e-2f));
-  p = fma(p, r, splat(2.402224243e-1f));
-  p = fma(p, r, splat(6.931470037e-1f));
-  p = fma(p, r, splat(1.0f));
-  return zero_if(below_87(x), p * as_float(shift_left<23>(as_int(sum))));
+  p = fma(p, x.rest, splat(9.671512991e-3f));
+  p = fma(p, x.rest, splat(5.550733581e-2f));
+  p = fma(p, x.rest, splat(2.402224243e-1f));
+  p = fma(p, x.rest, splat(6.931470037e-1f));
+  p = fma(p, x.rest, splat(1.0f));
+  return p * x.power;
 }
 #endif
+
+template <bool Rounded = false>
+inline vfloat exp_live(vfloat x) {
+  return end_exp<Rounded>(begin_exp<Rounded>(x));
+}
 
 // The same with e^-inf = 0.
 inline vfloat exp_or_zero(vfloat x) { return exp_live(vmax(splat(-1e4f), x)); }

@@ -16,7 +16,7 @@
 namespace EYELINE_NAMESPACE {
 
 template <class U>
-constexpr int MOST_BLOCKS = TILED<U> ? 16 : 8;  // per task
+constexpr int MOST_BLOCKS = TILED<U> || LANES < 48 ? 16 : 8;  // per task
 
 struct Walk : Online {
   float* query;   // [head_dim][LANES], scaled
@@ -27,10 +27,11 @@ struct Walk : Online {
 template <class T, class U>
 class Forward {
  public:
-  Forward(const eyeline_call& c, Scratch& scratch)
+  // `blocks`: of queries in a task.
+  Forward(const eyeline_call& c, int64_t blocks, Scratch& scratch)
       : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, U::PANEL) : 0),
         rest_(Scale(c.scale).rest), step_(rules_.additive() ? least(STEP, 2 * KEYS) : STEP),
-        packed_(c, STEP, width_) {
+        packed_(c, STEP, width_, blocks) {
     Cutter measure(nullptr);
     place(measure);
     Cutter cut(scratch.reserve(measure.used()));
@@ -99,14 +100,13 @@ class Forward {
   // Keys [from, to) of the STEP that start at `packed`.
   template <int Vecs>
   bool step(const Block& b, Walk& s, int packed, int from, int to) {
-    from -= (from - packed) % U::DEPTH;  // whole units; what the block may not see is masked
+    from -= (from - packed) % Packed<T, U>::WHOLE;  // what the block may not see is masked
     const int n = to - from;
     const Tile kind = rules_.prepare(b, from, n, tile_);
     if (kind == Tile::EMPTY) return true;
     vfloat top[Vecs], shrink[Vecs];
     for (int v = 0; v < Vecs; v++) top[v] = s.top[v];
-    score_keys<Vecs, U>(packed_.key(b, from), packed_.key_stride(), n, s.query, call_.head_dim, rest_,
-                        scores_, top);
+    packed_.template score<Vecs>(b, from, n, s.query, rest_, scores_, top);
     const float* tile = kind == Tile::PARTIAL ? tile_ : nullptr;
     float* paired = PAIRED && !dropout_.on() ? weights_ : nullptr;
     if (!s.template add<Vecs>(rules_, b, from, n, tile, scores_, top, shrink, nullptr, paired))

@@ -145,6 +145,7 @@ inline void score_tile(const typename U::number* const* key, const float* query,
   for (int64_t begin = 0, d = 0;; begin = d) {
     const int64_t end = least(head_dim, begin + LONGEST_SUM);
     clear_tile<Vecs>(acc);
+#pragma GCC unroll 8
     for (; d < end; d += U::TERMS, query += LANES) {
       const Trio<Vecs, U> q(query);
 #pragma GCC unroll 8
@@ -160,11 +161,11 @@ inline void score_tile(const typename U::number* const* key, const float* query,
 // The same with the keys in panels, `key` [units][ROWS].
 template <int Vecs, class U>
 inline void score_panel(const float* key, const float* query, int64_t head_dim, float rest,
-                        float* scores, vfloat* top) {
+                        float* scores, vfloat* top, float* maxima) {
   if constexpr (U::TERMS == 1)
     if (head_dim <= NARROW)
       return score_narrow<Vecs>([&](int r, int64_t d) { return key[d * ROWS + r]; }, query, head_dim,
-                                rest, scores, top, nullptr);
+                                rest, scores, top, maxima);
   constexpr int64_t LONGEST = LONGEST_SUM / U::TERMS;
   const int64_t count = units<U>(head_dim);
   vfloat acc[ROWS][Vecs];
@@ -176,7 +177,7 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
     if (end == count) break;
     store_tile<Vecs>(acc, scores);
   }
-  finish_scores<Vecs>(acc, rest, scores, top, nullptr);
+  finish_scores<Vecs>(acc, rest, scores, top, maxima);
 }
 
 // output = output * shrink + V^T P^T, for ROWS components of the values.
@@ -245,11 +246,23 @@ template <int Vecs, class U>
 // The same with the keys in panels, [keys / ROWS][units][ROWS] (pack.h): worth the packing where
 // they are read many times.
 template <int Vecs, class U>
-[[gnu::noinline]] void score_panels(const float* key, int keys, const float* query,
-                                    int64_t head_dim, float rest, float* scores, vfloat* top) {
-  if constexpr (TILED<U>) return score_tiles<Vecs>(key, keys, query, head_dim, rest, scores, top, nullptr);
-  for (int k = 0; k < keys; k += ROWS, key += ROWS * units<U>(head_dim))
-    score_panel<Vecs, U>(key, query, head_dim, rest, scores + k * LANES, top);
+[[gnu::noinline]] void score_panels(const float* key, int keys, const float* query, int64_t head_dim,
+                                    float rest, float* scores, vfloat* top, float* maxima = nullptr) {
+  if constexpr (TILED<U>) return score_tiles<Vecs>(key, keys, query, head_dim, rest, scores, top, maxima);
+  for (; keys >= ROWS; keys -= ROWS, key += ROWS * units<U>(head_dim), scores += ROWS * LANES) {
+    score_panel<Vecs, U>(key, query, head_dim, rest, scores, top, maxima);
+    if (maxima) maxima += LANES;
+  }
+  if (keys == 0) return;
+  vfloat unused[Vecs];  // whatever else lies in the last panel must not raise the maximum
+  for (int v = 0; v < Vecs; v++) unused[v] = splat(-INFINITE);
+  score_panel<Vecs, U>(key, query, head_dim, rest, scores, unused, nullptr);
+  for (int v = 0; v < Vecs; v++) {
+    vfloat highest = load(scores + v * WIDTH);
+    for (int k = 1; k < keys; k++) highest = vmax(highest, load(scores + k * LANES + v * WIDTH));
+    if (maxima) store(maxima + v * WIDTH, highest);
+    top[v] = vmax(top[v], highest);
+  }
 }
 
 // All components of the values; `panel` units from one packed panel to the next.

@@ -34,7 +34,7 @@ class Observe {
  public:
   Observe(const eyeline_call& c, Scratch& scratch)
       : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, U::PANEL) : 0),
-        rest_(Scale(c.scale).rest), at_once_(c.kv_len <= 1024 ? MOST : c.kv_len <= 8192 ? 2 : 1), packed_(c, KEYS, width_) {
+        rest_(Scale(c.scale).rest), at_once_(blocks_at_once(c)), packed_(c, KEYS, width_, at_once_) {
     Cutter measure(nullptr);
     place(measure);
     Cutter cut(scratch.reserve(measure.used()));
@@ -50,7 +50,13 @@ class Observe {
   }
 
  private:
-  static constexpr int MOST = 4;  // blocks that share packed values, if their panels stay near
+  static constexpr int MOST = 4;  // blocks that share what is packed, if their panels stay near
+
+  static int blocks_at_once(const eyeline_call& c) {
+    constexpr int64_t NEAR = LANES < 48 ? 96 << 10 : 48 << 10, FAR = 384 << 10;  // floats of a panel
+    const int64_t panel = c.kv_len * LANES;
+    return panel <= NEAR ? MOST : panel <= FAR ? 2 : 1;
+  }
   static constexpr int ALIGNED = GROUP > U::DEPTH ? GROUP : U::DEPTH;
 
   struct Seen {
@@ -141,8 +147,8 @@ class Observe {
     vfloat before[Vecs];
     for (int v = 0; v < Vecs; v++) before[v] = s.top[v];
     float* scores = panel(s, from);
-    score_keys<Vecs, U>(packed_.key(b, from), packed_.key_stride(), to - from, s.query, call_.head_dim,
-                        rest_, scores, s.top, call_.top_k ? maxima_ : nullptr);
+    packed_.template score<Vecs>(b, from, to - from, s.query, rest_, scores, s.top,
+                                 call_.top_k ? maxima_ : nullptr);
     bool changed = false;
     if (tile == Tile::PARTIAL || rules_.softcap() || from < b.full_begin || to > b.full_end) {
       const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;

@@ -122,6 +122,21 @@ inline void pack_rows(const typename T::number* from, int64_t stride, int64_t ke
 template <class T>
 inline void pack_panels(const typename T::number* from, int64_t stride, int64_t keys, int64_t width,
                         float* to) {
+#if defined(EYELINE_WEAVE)
+  for (int64_t k = 0; k < keys; k += ROWS, to += width * ROWS)
+    for (int64_t d = 0; d < width; d += WIDTH) {
+      vfloat x[ROWS];
+      for (int64_t r = 0; r < ROWS; r++)
+        x[r] = k + r < keys ? load_part<T>(from + (k + r) * stride + d, width - d) : splat(0.0f);
+      if (d + WIDTH <= width) {
+        weave(x, to + d * ROWS);
+      } else {
+        float last[WIDTH * ROWS];
+        weave(x, last);
+        memcpy(to + d * ROWS, last, static_cast<size_t>((width - d) * ROWS) * sizeof *to);
+      }
+    }
+#else
   alignas(64) float turned[WIDTH];
   for (int64_t k = 0; k < round_up(keys, ROWS); k += WIDTH) {
     for (int64_t d = 0; d < width; d += WIDTH) {
@@ -140,6 +155,7 @@ inline void pack_panels(const typename T::number* from, int64_t stride, int64_t 
       }
     }
   }
+#endif
 }
 
 // Values in panels of ROWS components: [width / ROWS][panel_keys][ROWS], the last one filled up

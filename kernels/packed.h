@@ -1,6 +1,6 @@
 // A few keys and values as the products read them.
 #pragma once
-#include "block.h"
+#include "microkernel.h"
 #include "scratch.h"
 
 namespace EYELINE_NAMESPACE {
@@ -8,29 +8,35 @@ namespace EYELINE_NAMESPACE {
 template <class T, class U>
 class Packed {
  public:
+  // Where keys may be begun with.
+  static constexpr int WHOLE = most(U::DEPTH, PACK_KEYS ? ROWS : 1);
   using number = typename T::number;
   using key_number = typename U::number;
 
-  // For up to `most` keys, a whole number of units. `width` is that of the values rounded up to PANEL;
-  // 0 if they are not wanted.
-  Packed(const eyeline_call& c, int most, int64_t width)
-      : call_(c), panel_(most / U::TERMS * ROWS), width_(width), most_(most) {}
+  // For up to `most` keys, a whole number of units, that `blocks` blocks of queries read. `width` is that of
+  // the values rounded up to PANEL; 0 if they are not wanted.
+  Packed(const eyeline_call& c, int most, int64_t width, int64_t blocks)
+      : call_(c), panel_(most / U::TERMS * ROWS), width_(width), most_(most),
+        panels_(PACK_KEYS && !PAIRED && blocks >= WORTH_PANELS),
+        direct_(!panels_ && !TILED<U> && sizeof(number) == sizeof(key_number) && c.head_dim % U::TERMS == 0) {}
 
   void place(Cutter& cut) {
     values_ = cut.take(most_ / U::TERMS * width_);
-    if (!direct()) keys_ = reinterpret_cast<key_number*>(cut.take(most_ * key_width()));
+    if (!direct_) keys_ = reinterpret_cast<key_number*>(cut.take(most_ * key_width()));
   }
 
   // Read keys [j, j + n) of the head that the block reads.
   void read_keys(const Block& b, int j, int n) {
     first_ = j;
-    if (direct()) return;
+    if (direct_) return;
     const number* key = key_row<T>(call_, b, j);
     const int64_t stride = call_.key_stride[2], width = call_.head_dim;
     if constexpr (TILED<U>)
       pack_key_tiles(key, stride, n, width, keys_);
     else if constexpr (PAIRED)
       pack_unit_rows(key, stride, n, width, keys_);
+    else if (panels_)
+      pack_panels<T>(key, stride, n, width, keys_);
     else
       pack_rows<T>(key, stride, n, width, keys_);
   }
@@ -47,12 +53,17 @@ class Packed {
       pack_values<T>(value, stride, n, width, panel_ / ROWS, values_);
   }
 
-  // Key j of those that were read, of tiles the first of one, and how far it is to the next.
-  const key_number* key(const Block& b, int j) const {
-    if (direct()) return reinterpret_cast<const key_number*>(key_row<T>(call_, b, j));
-    return keys_ + (j - first_) * key_width();
+  // Scores of keys [j, j + n) of those that were read, j a multiple of WHOLE from the first (microkernel.h).
+  template <int Vecs>
+  void score(const Block& b, int j, int n, const float* query, float rest, float* scores, vfloat* top,
+             float* maxima = nullptr) const {
+    const key_number* key = direct_ ? reinterpret_cast<const key_number*>(key_row<T>(call_, b, j))
+                                    : keys_ + (j - first_) * key_width();
+    if constexpr (PACK_KEYS && !PAIRED)
+      if (panels_) return score_panels<Vecs, U>(key, n, query, call_.head_dim, rest, scores, top, maxima);
+    score_keys<Vecs, U>(key, direct_ ? call_.key_stride[2] : key_width(), n, query, call_.head_dim, rest, scores,
+                        top, maxima);
   }
-  int64_t key_stride() const { return direct() ? call_.key_stride[2] : key_width(); }
 
   // Values from key j on, a whole number of units (tiles) from the first; units from one panel to the next.
   const float* value(int j) const { return values_ + (j - first_) / U::TERMS * (TILED<U> ? width_ : ROWS); }
@@ -60,11 +71,8 @@ class Packed {
 
  private:
   static constexpr bool PAIRED = U::TERMS > 1;
+  static constexpr int64_t WORTH_PANELS = 4;
 
-  // Whether keys can be read as they lie in memory.
-  bool direct() const {
-    return !TILED<U> && sizeof(number) == sizeof(key_number) && call_.head_dim % U::TERMS == 0;
-  }
   int64_t key_width() const {
     const int64_t whole = units<U>(call_.head_dim);
     return TILED<U> ? whole : whole * U::TERMS;
@@ -73,6 +81,7 @@ class Packed {
   const eyeline_call& call_;
   int64_t panel_, width_;
   int most_, first_ = 0;
+  bool panels_, direct_;  // direct: keys are read as they lie in memory
   float* values_ = nullptr;
   key_number* keys_ = nullptr;
 };

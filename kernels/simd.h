@@ -26,11 +26,11 @@ constexpr int LANES = VECS * WIDTH;  // queries that are worked on together
 constexpr float INFINITE = __builtin_huge_valf();
 
 template <class Int>
-inline Int least(Int a, Int b) {
+constexpr Int least(Int a, Int b) {
   return a < b ? a : b;
 }
 template <class Int>
-inline Int most(Int a, Int b) {
+constexpr Int most(Int a, Int b) {
   return a > b ? a : b;
 }
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

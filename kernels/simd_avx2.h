@@ -7,6 +7,7 @@ namespace EYELINE_NAMESPACE {
 constexpr int WIDTH = 8;
 constexpr int ROWS = 4;  // 12 sums + 3 + 1 = all 16 registers
 constexpr int VECS = 3;
+constexpr bool PACK_KEYS = true;  // in panels, where several blocks of queries read them
 
 using vfloat = __m256;
 using vint = __m256i;
@@ -51,6 +52,14 @@ inline vint shift_left(vint a) {
 inline vfloat zero_if(vmask m, vfloat x) { return _mm256_andnot_ps(m.lanes, x); }
 inline vfloat pick(vmask m, vfloat yes, vfloat no) { return _mm256_blendv_ps(no, yes, m.lanes); }
 
+#define EYELINE_LOOK_UP
+constexpr int POWERS_OF_2 = 8;  // in a table (exponential.h)
+// table[index mod 8], lane by lane.
+inline vint look_up(const int (&table)[8], vint index) { return _mm256_permutevar8x32_epi32(load(table), index); }
+inline vint plus_or_zero(vmask m, vint a, vint b) { return as_int(_mm256_and_ps(m.lanes, as_float(plus(a, b)))); }
+// For numbers that are not above 0: no further from it.
+inline vmask no_further(vfloat a, vfloat b) { return {_mm256_cmp_ps(a, b, _CMP_GE_OQ)}; }
+
 inline vfloat load_bf16(const uint16_t* p) {
   __m128i half = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
@@ -73,6 +82,20 @@ inline void store_bf16(uint16_t* p, vfloat x) {
 inline vmask load_bytes(const uint8_t* p) {
   __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(wide, splat(0)))};
+}
+
+// to[c][r] = x[r] lane c.
+#define EYELINE_WEAVE
+inline void weave(const vfloat (&x)[ROWS], float* to) {
+  const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(x[0], x[1])), b = _mm256_castps_pd(_mm256_unpacklo_ps(x[2], x[3]));
+  const __m256d c = _mm256_castps_pd(_mm256_unpackhi_ps(x[0], x[1])), d = _mm256_castps_pd(_mm256_unpackhi_ps(x[2], x[3]));
+  // columns 0 and 4, 1 and 5, ...
+  const vfloat first = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), second = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+  const vfloat third = _mm256_castpd_ps(_mm256_unpacklo_pd(c, d)), fourth = _mm256_castpd_ps(_mm256_unpackhi_pd(c, d));
+  store(to, _mm256_permute2f128_ps(first, second, 0x20));
+  store(to + WIDTH, _mm256_permute2f128_ps(third, fourth, 0x20));
+  store(to + 2 * WIDTH, _mm256_permute2f128_ps(first, second, 0x31));
+  store(to + 3 * WIDTH, _mm256_permute2f128_ps(third, fourth, 0x31));
 }
 
 // x[r] lane c  <->  x[c] lane r.

@@ -7,6 +7,7 @@ namespace EYELINE_NAMESPACE {
 constexpr int WIDTH = 16;  // lanes of a vector
 constexpr int ROWS = 8;    // a register tile is ROWS x VECS vectors: 24 sums + 3 + 1 registers
 constexpr int VECS = 3;
+constexpr bool PACK_KEYS = false;  // a tile reads them for 48 queries: they come in time from where they lie
 
 using vfloat = __m512;
 using vint = __m512i;
@@ -49,6 +50,7 @@ inline vfloat zero_if(vmask m, vfloat x) { return _mm512_maskz_mov_ps(negated(m)
 inline vfloat pick(vmask m, vfloat yes, vfloat no) { return _mm512_mask_blend_ps(m, no, yes); }
 
 #define EYELINE_LOOK_UP
+constexpr int POWERS_OF_2 = 32;  // in a table (exponential.h)
 // table[index mod 32], lane by lane.
 inline vint look_up(const int (&table)[32], vint index) {
   return _mm512_permutex2var_epi32(load(table), index, load(table + 16));

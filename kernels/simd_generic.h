@@ -12,6 +12,7 @@ constexpr int ROWS = 6;  // 32 registers: 18 sums + 3 + 1
 constexpr int ROWS = 4;  // 16 registers: 12 sums + 3 + 1
 #endif
 constexpr int VECS = 3;
+constexpr bool PACK_KEYS = false;
 
 typedef float vfloat __attribute__((vector_size(16)));
 typedef int32_t vint __attribute__((vector_size(16)));

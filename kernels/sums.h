@@ -16,17 +16,30 @@ template <int Vecs, bool Live, bool Moment>
     sum[v] = splat(0.0f);
     bent[v] = splat(0.0f);
   }
-  for (int k = 0; k < keys; k++, scores += LANES) {
+  const auto less_top = [&](const float* at, int v) {
+    const vfloat x = load(at + v * WIDTH) - top[v];
+    return Live ? x : vmax(splat(-1e4f), x);
+  };
+  const auto end = [&](int v, Power begun) {
+    const vfloat e = end_exp(begun);
+    sum[v] = sum[v] + e;
+    if (Moment) bent[v] = fma(e, less_top(scores, v), bent[v]);
+    store(scores + v * WIDTH, e);
+  };
+  if (keys <= 0) return;
+  // The next key is begun in between: few CPUs look so far ahead that they would do so themselves.
+  Power begun[Vecs];
+#pragma GCC unroll 3
+  for (int v = 0; v < Vecs; v++) begun[v] = begin_exp(less_top(scores, v));
+  for (int k = 1; k < keys; k++, scores += LANES) {
 #pragma GCC unroll 3
     for (int v = 0; v < Vecs; v++) {
-      vfloat x = load(scores + v * WIDTH) - top[v];
-      if (!Live) x = vmax(splat(-1e4f), x);
-      vfloat e = exp_live(x);
-      sum[v] = sum[v] + e;
-      if (Moment) bent[v] = fma(e, x, bent[v]);
-      store(scores + v * WIDTH, e);
+      end(v, begun[v]);
+      begun[v] = begin_exp(less_top(scores + LANES, v));
     }
   }
+#pragma GCC unroll 3
+  for (int v = 0; v < Vecs; v++) end(v, begun[v]);
   for (int v = 0; v < Vecs; v++) {
     total[v] = total[v] + sum[v];
     if (Moment) moment[v] = moment[v] + bent[v];

@@ -15,7 +15,7 @@ class Window {
  public:
   Window(const eyeline_window& w, Scratch& scratch)
       : all_(w), call_(w.call), rules_(w.call), rest_(Scale(w.call.scale).rest),
-        pixels_(w.pixels ? ceil_div(w.key_end - w.key_begin, w.pixel) : 0), packed_(w.call, KEYS, 0) {
+        pixels_(w.pixels ? ceil_div(w.key_end - w.key_begin, w.pixel) : 0), packed_(w.call, KEYS, 0, 1) {
     Cutter measure(nullptr);
     place(measure);
     Cutter cut(scratch.reserve(measure.used()));
@@ -87,8 +87,7 @@ class Window {
     for (int v = 0; v < Vecs; v++) unused[v] = splat(-INFINITE);
     float* scores = scores_ + (from - j) * LANES;
     packed_.read_keys(b, from, to - from);
-    score_keys<Vecs, U>(packed_.key(b, from), packed_.key_stride(), to - from, query_, call_.head_dim,
-                        rest_, scores, unused);
+    packed_.template score<Vecs>(b, from, to - from, query_, rest_, scores, unused);
     const bool plain = tile == Tile::FULL && !rules_.softcap() && from >= b.full_begin && to <= b.full_end;
     if (!plain && !rules_.template apply<Vecs>(b, from, to - from, tile == Tile::PARTIAL ? tile_ : nullptr,
                                                scores, unused))

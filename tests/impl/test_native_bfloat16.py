@@ -7,7 +7,6 @@ from torch.nn import functional
 import eyeline
 from eyeline import masks
 from eyeline.impl import native
-from eyeline.impl._native_library import Library
 
 pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 
@@ -44,15 +43,6 @@ def tensors(request):
     torch.manual_seed(queries)
     sizes = [(2, 4, queries, width), (2, 4, keys, width), (2, 4, keys, value_width)]
     return [torch.randn(size).bfloat16().requires_grad_() for size in sizes]
-
-
-@pytest.fixture
-def answers(monkeypatch):
-    """What the kernels said of each call: False where careful panels must do it again."""
-    found = []
-    honest = Library._fine
-    monkeypatch.setattr(Library, "_fine", lambda *args: found.append(honest(*args)) or found[-1])
-    return found
 
 
 @pytest.mark.parametrize("kind", MASKS)

@@ -59,8 +59,7 @@ class Backward {
   }
 
  private:
-  static constexpr bool NARROW_BLOCKS = LANES < 48;  // keys are read that much more often
-  static constexpr int MOST = NARROW_BLOCKS ? 8 : 4;  // blocks per round
+  static constexpr int MOST = SMALL_BLOCKS ? 8 : 4;  // blocks per round
   static constexpr bool PAIRED = U::TERMS > 1;
 
   // Several blocks share what is read and written of each key. As many as have panels that stay in the
@@ -68,9 +67,9 @@ class Backward {
   static int64_t blocks_at_once(const eyeline_call& c) {
     const int64_t panels = most<int64_t>(c.kv_len, 1) * LANES * (c.softcap != 0 ? 3 : 2);
     if (panels <= NEAR_FLOATS) return least<int64_t>(MOST, NEAR_FLOATS / panels);
-    return most<int64_t>(1, least<int64_t>(NARROW_BLOCKS ? MOST : 3, FAR_FLOATS / panels));
+    return most<int64_t>(1, least<int64_t>(SMALL_BLOCKS ? MOST : 3, FAR_FLOATS / panels));
   }
-  static constexpr int64_t NEAR_FLOATS = (NARROW_BLOCKS ? 100 : 256) << 10, FAR_FLOATS = 8 << 20;
+  static constexpr int64_t NEAR_FLOATS = (SMALL_BLOCKS ? 100 : 256) << 10, FAR_FLOATS = 8 << 20;
 
   void place(Cutter& cut, bool own_sums) {
     const int64_t d = call_.head_dim, e = call_.value_dim, keys = round_up(call_.kv_len, KEYS);

@@ -12,6 +12,7 @@ namespace EYELINE_NAMESPACE {
 // Results near 2^-126 become 0, and are not made in the first place: arithmetic on numbers below
 // it is a hundred times slower on many CPUs, and far tails of a softmax are full of them. (Not so
 // the user's own subnormal numbers.)
+//
 // In two halves, so that a loop can begin the next ones before it ends these.
 struct Power {
   vfloat power, rest;  // e^x = power 2^(rest / POWERS_OF_2); `Rounded`: power e^rest

@@ -16,7 +16,7 @@
 namespace EYELINE_NAMESPACE {
 
 template <class U>
-constexpr int MOST_BLOCKS = TILED<U> || LANES < 48 ? 16 : 8;  // per task
+constexpr int MOST_BLOCKS = TILED<U> || SMALL_BLOCKS ? 16 : 8;  // per task
 
 struct Walk : Online {
   float* query;   // [head_dim][LANES], scaled

@@ -53,7 +53,7 @@ class Observe {
   static constexpr int MOST = 4;  // blocks that share what is packed, if their panels stay near
 
   static int blocks_at_once(const eyeline_call& c) {
-    constexpr int64_t NEAR = LANES < 48 ? 96 << 10 : 48 << 10, FAR = 384 << 10;  // floats of a panel
+    constexpr int64_t NEAR = SMALL_BLOCKS ? 96 << 10 : 48 << 10, FAR = 384 << 10;  // floats of a panel
     const int64_t panel = c.kv_len * LANES;
     return panel <= NEAR ? MOST : panel <= FAR ? 2 : 1;
   }

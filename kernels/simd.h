@@ -23,6 +23,7 @@
 namespace EYELINE_NAMESPACE {
 
 constexpr int LANES = VECS * WIDTH;  // queries that are worked on together
+constexpr bool SMALL_BLOCKS = LANES < 48;  // keys are read more often: more blocks share what is read of them
 constexpr float INFINITE = __builtin_huge_valf();
 
 template <class Int>

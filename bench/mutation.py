@@ -44,11 +44,18 @@ TESTS = [  # the quickest first
 KERNEL_TESTS = [
     *[
         f"tests/impl/test_{name}.py"
-        for name in ["native_quick", "native", "native_panels", "native_library", "native_threads"]
+        for name in ["native_quick", "native", "native_panels", "native_observed", "native_threads"]
     ],
     *[
         f"tests/impl/test_{name}.py"
-        for name in ["native_bfloat16", "native_backward", "native_window", "rows", "dropout"]
+        for name in [
+            "native_bfloat16",
+            "native_backward",
+            "native_window",
+            "native_library",
+            "rows",
+            "dropout",
+        ]
     ],
     *["tests/test_contract.py", "tests/test_special_values.py"],
 ]
@@ -309,11 +316,12 @@ KERNEL_MUTANTS = [
     Mutant("exponential_slope_avx512", "exponential.h", "2.1661168e-2f", "2.1671168e-2f"),
     Mutant("exponential_power_avx512", "exponential.h", "-152893", "-152793"),
     Mutant("tanh_bound", "exponential.h", "const float bound = 7.9988117f;", "const float bound = 1.9988117f;"),
-    Mutant("ties_to_the_later", "topk.h", "less(splat(i), number)", "less(number, splat(i))"),
-    Mutant("thin_out_ties", "topk.h", "kept += score >= lowest;", "kept += score > lowest;"),
-    Mutant("thin_out_too_much", "topk.h", "const float lowest = best[k_ - 1];", "const float lowest = best[0];"),
-    Mutant("thin_out_shuffles", "topk.h", "key[kept] = key[i];", "key[kept] = key[kept];"),
-    Mutant("top_k_too_few_ties", "topk.h", "++ties[i] > k_) continue;", "++ties[i] > 1) continue;"),
+    Mutant("ties_to_the_later", "topk.h", "const vmask both_below = less(held[i - 1], x);", "const vmask both_below = negated(less(x, held[i - 1]));"),
+    Mutant("ties_of_many_to_the_later", "topk.h", "const vmask both_below = less(above, x);", "const vmask both_below = negated(less(x, above));"),
+    Mutant("top_k_of_stale", "topk.h", "less(splat(i), load(count_ + v))", "less(splat(-1), load(count_ + v))"),
+    Mutant("top_k_key_stays", "topk.h", "const vfloat moved = pick(both_below, as_float(load(best_key + i - LANES)), key);", "const vfloat moved = key;"),
+    Mutant("top_k_collects_once", "topk.h", "count_[v + lane]++ * LANES", "count_[v + lane] * LANES"),
+    Mutant("top_k_too_few_ties", "topk.h", "less(splat(static_cast<float>(k_)), ties)", "less(splat(1.0f), ties)"),
     Mutant("top_k_group_forgotten", "topk.h", "for (int i = 1; i < here; i++) highest", "for (int i = 1; i < here - 1; i++) highest"),
     Mutant("dropout_row_for_head", "dropout.h", "mix(item ^ static_cast<uint32_t>(b.head[lane]))", "mix(item ^ static_cast<uint32_t>(b.row[lane]))"),
     Mutant("dropout_constant", "dropout.h", "SECOND = 0xc2b2ae35", "SECOND = 0xc2b2ae34"),
@@ -331,7 +339,10 @@ KERNEL_MUTANTS = [
     Mutant("mask_gathers_ones", "rules.h", "gathered[k] = at[k * s[3]];\n    return load_bytes", "gathered[k] = at[k];\n    return load_bytes"),
     Mutant("empty_tile_of_some", "rules.h", "some |= found != 0;", "some = found != 0;"),
     Mutant("entropy_without_factor", "observe.h", "h = -f * (s.moment", "h = -(s.moment"),
-    Mutant("pooled_maximum_is_sum", "observe.h", "const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;", "const bool maximum = false;"),
+    Mutant("pooled_maximum_is_sum", "observe.h", "[](vfloat a, vfloat b) { return vmax(a, b); }", "[](vfloat a, vfloat b) { return a + b; }"),
+    Mutant("cells_walk_in_whole_steps", "sums.h", "over_ -= part_;", "over_ -= 0 * part_;"),
+    Mutant("values_in_place_of_the_first_keys", "packed.h", "return in_place_ + (j - first_) * stride();", "return in_place_;"),
+    Mutant("last_chunk_of_queries", "chunks.h", "per_head_ = ceil_div(c.q_len, queries_);", "per_head_ = most<int64_t>(c.q_len / queries_, 1);"),
     Mutant("empty_lanes_received", "observe.h", "factor[v] = pick(less(lane_numbers(), splat(b.count - v * WIDTH)), factor[v], splat(0.0f));", "{}"),
     Mutant("window_of_row_zero", "window.h", "block_.row[lane] - all_.row_begin) / all_.pixel", "block_.row[lane]) / all_.pixel"),
     Mutant("window_keys_shifted", "window.h", "add_pixels<Vecs>(j - all_.key_begin, n);", "add_pixels<Vecs>(j, n);"),

@@ -66,7 +66,7 @@ template <class T, class U>
 static int observe(const eyeline_call& c) {
   const Line line(c, false);
   const int threads = useful_threads(c);
-  Chunks chunks(c, threads);
+  Chunks chunks(c, Observe<T, U>::queries_at_once(c), threads);
   if (!chunks.fine()) return EYELINE_OUT_OF_MEMORY;
   Tasks tasks(chunks.count());
 #pragma omp parallel num_threads(threads) if (threads > 1)

@@ -218,7 +218,7 @@ class Backward {
                      sums_.keys(target_) + from * sums_.key_width, sums_.key_width);
     const int64_t width = round_up(call_.head_dim, U::PANEL);
     output_keys<Vecs, U>(key_columns_ + units<U>(j) * width + (from - j) / U::TERMS * (TILED<U> ? width : ROWS),
-                         units<U>(KEYS) * ROWS, width, columns, units<U>(n), s.query_sum, one);
+                         units<U>(KEYS) * ROWS, ROWS, width, columns, units<U>(n), s.query_sum, one);
     return true;
   }
 

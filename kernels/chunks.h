@@ -11,10 +11,10 @@ namespace EYELINE_NAMESPACE {
 
 class Chunks {
  public:
-  Chunks(const eyeline_call& c, int threads) : call_(c), heads_(c.batch * c.heads) {
-    const int64_t blocks = ceil_div(c.q_len, 2 * LANES), wanted = ceil_div(8 * threads, heads_);
-    per_head_ = threads == 1 ? 1 : least(blocks, wanted);
-    queries_ = ceil_div(blocks, per_head_) * 2 * LANES;
+  // Of whole rounds of `at_once` queries.
+  Chunks(const eyeline_call& c, int64_t at_once, int threads) : call_(c), heads_(c.batch * c.heads) {
+    const int64_t rounds = ceil_div(c.q_len, at_once), wanted = ceil_div(8 * threads, heads_);
+    queries_ = (threads == 1 ? rounds : most<int64_t>(rounds / wanted, 1)) * at_once;
     per_head_ = ceil_div(c.q_len, queries_);
     received_ = c.received && per_head_ > 1 ? c.kv_len : 0;
     edges_ = c.pooled && per_head_ > 1 ? 2 * c.pool_cols : 0;

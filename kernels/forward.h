@@ -116,7 +116,7 @@ class Forward {
       if constexpr (PAIRED) round_to_units<Vecs>(scores_, n, weights_);
     }
     if constexpr (TILED<U>) clear_units<Vecs>(weights_, ceil_div(n, U::TERMS));
-    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), width_, weights_, units<U>(n), s.output,
+    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), packed_.stride(), width_, weights_, units<U>(n), s.output,
                          shrink);
     return true;
   }

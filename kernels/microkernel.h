@@ -57,12 +57,12 @@ inline void clear_tile(vfloat (*acc)[Vecs]) {
     for (int v = 0; v < Vecs; v++) acc[r][v] = splat(0.0f);
 }
 
-// acc += numbers^T vectors, with numbers [count][ROWS] and vectors [count][LANES], in units.
+// acc += numbers^T vectors, with numbers [count][ROWS], `stride` apart, and vectors [count][LANES], in units.
 template <int Vecs, class U>
-inline void add_panel(const float* numbers, const float* vectors, int64_t count,
+inline void add_panel(const float* numbers, int64_t stride, const float* vectors, int64_t count,
                       vfloat (*acc)[Vecs]) {
 #pragma GCC unroll 8
-  for (int64_t i = 0; i < count; i++, vectors += LANES, numbers += ROWS) {
+  for (int64_t i = 0; i < count; i++, vectors += LANES, numbers += stride) {
     const Trio<Vecs, U> x(vectors);
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) x.add_times(numbers + r, acc[r]);
@@ -172,7 +172,7 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
   for (int64_t begin = 0, end;; begin = end) {
     end = least(count, begin + LONGEST);
     clear_tile<Vecs>(acc);
-    add_panel<Vecs, U>(key + begin * ROWS, query + begin * LANES, end - begin, acc);
+    add_panel<Vecs, U>(key + begin * ROWS, ROWS, query + begin * LANES, end - begin, acc);
     if (begin) add_tile<Vecs>(scores, acc);
     if (end == count) break;
     store_tile<Vecs>(acc, scores);
@@ -182,16 +182,16 @@ inline void score_panel(const float* key, const float* query, int64_t head_dim, 
 
 // output = output * shrink + V^T P^T, for ROWS components of the values.
 //
-//   value    [units][ROWS], packed (pack.h)
+//   value    [units][ROWS], `stride` apart: packed (pack.h), or as they lie in memory
 //   weights  [units][LANES]
 //   output   [ROWS][LANES]
 //   shrink   [Vecs]
 template <int Vecs, class U>
-inline void output_tile(const float* value, const float* weights, int64_t units, float* output,
+inline void output_tile(const float* value, int64_t stride, const float* weights, int64_t units, float* output,
                         const vfloat* shrink) {
   vfloat acc[ROWS][Vecs];  // from 0, as above: LONGEST_SUM
   clear_tile<Vecs>(acc);
-  add_panel<Vecs, U>(value, weights, units, acc);
+  add_panel<Vecs, U>(value, stride, weights, units, acc);
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 3
@@ -265,14 +265,15 @@ template <int Vecs, class U>
   }
 }
 
-// All components of the values; `panel` units from one packed panel to the next.
+// All components of the values; `panel` units from one panel of ROWS components to the next, `stride` from one
+// unit of a panel to the next.
 template <int Vecs, class U>
-[[gnu::noinline]] void output_keys(const float* value, int64_t panel, int64_t width,
+[[gnu::noinline]] void output_keys(const float* value, int64_t panel, int64_t stride, int64_t width,
                                    const float* weights, int64_t units, float* output,
                                    const vfloat* shrink) {
   if constexpr (TILED<U>) return output_tiles<Vecs>(value, width, weights, units, output, shrink);
   for (int64_t d = 0; d < width; d += ROWS, value += panel)
-    output_tile<Vecs, U>(value, weights, units, output + d * LANES, shrink);
+    output_tile<Vecs, U>(value, stride, weights, units, output + d * LANES, shrink);
 }
 
 // All components of the gradients of `keys` keys. `weights` has 0 in the rows that round the keys up

@@ -3,7 +3,8 @@
 // Statistics need the final sum of a row, so that here all scores of a block are kept: a panel
 // [keys][LANES] that stays in the second-level cache. Three walks over it:
 //   1. scores^T = K Q^T, masks, maximum; the groups' maxima for top-k
-//   2. e^(score - maximum) in place, with its sums along the keys; output += V^T e
+//   2. what may be among the top-k; e^(score - maximum) in place, with its sums along the keys;
+//      output += V^T e
 //   3. with 1 / sum known: sums along the queries
 // There is no second K Q^T and nothing is ever rescaled.
 #pragma once
@@ -41,21 +42,24 @@ class Observe {
     place(cut);
   }
 
+  static int64_t queries_at_once(const eyeline_call& c) { return blocks_at_once(c) * LANES; }
+
   // Queries [start, stop) of a head. False if something not finite was met.
   bool run(const Line& line, int64_t index, int64_t start, int64_t stop, const Share& share) {
-    const int64_t step = at_once_ * LANES;
+    const int64_t step = queries_at_once(call_);
     for (int64_t i = start; i < stop; i += step)
       if (!round(line, index, i, least(i + step, stop), share)) return false;
     return true;
   }
 
  private:
-  static constexpr int MOST = 4;  // blocks that share what is packed, if their panels stay near
+  static constexpr int MOST = 4;  // blocks that share what is read or packed, if their panels stay near
 
   static int blocks_at_once(const eyeline_call& c) {
-    constexpr int64_t NEAR = SMALL_BLOCKS ? 96 << 10 : 48 << 10, FAR = 384 << 10;  // floats of a panel
-    const int64_t panel = c.kv_len * LANES;
-    return panel <= NEAR ? MOST : panel <= FAR ? 2 : 1;
+    constexpr int64_t NEAR = 96 << 10, FAR = 384 << 10;  // floats
+    const int64_t panel = c.kv_len * LANES, read = c.kv_len * (c.head_dim + c.value_dim);
+    if (Packed<T, U>::in_place(c)) return panel <= NEAR && read > NEAR ? 2 : 1;  // or it is near by itself
+    return panel <= (SMALL_BLOCKS ? NEAR : NEAR / 2) ? MOST : panel <= FAR ? 2 : 1;
   }
   static constexpr int ALIGNED = GROUP > U::DEPTH ? GROUP : U::DEPTH;
 
@@ -65,6 +69,7 @@ class Observe {
     float* cells;  // [pool_cols][LANES]
     int* kind;     // Tile of each KEYS keys
     TopK best;
+    CellWalk walk;  // over the columns of cells
     vfloat top[VECS], total[VECS], moment[VECS], factor[VECS];
   };
 
@@ -175,8 +180,9 @@ class Observe {
       int64_t first, last;
       cells(b, &first, &last);
       for (int64_t i = first * LANES; i < last * LANES; i += WIDTH) store(s.cells + i, splat(0.0f));
+      s.walk = CellWalk(seen_begin(b), call_.pool_cols, call_.kv_len);
     }
-    if (call_.top_k) s.best.find(s.panel, most(b.end - begin_, 0), begin_, b.vecs);
+    if (call_.top_k) s.best.begin(most(b.end - begin_, 0), b.vecs);
   }
 
   // Second walk.
@@ -184,9 +190,13 @@ class Observe {
   bool weigh(Seen& s, int j, int n) {
     int from, to;
     if (!part(s.block, j, n, &from, &to) || kind(s, j) == static_cast<int>(Tile::EMPTY)) return true;
+    if (call_.top_k) s.best.collect(panel(s, from), from - begin_, to - from, begin_);
     const bool live = kind(s, j) == static_cast<int>(Tile::FULL);
     exponentiate_part<Vecs>(s, from, to, live);
-    if (call_.pooled) add_to_cells<Vecs>(s, from, to);
+    if (call_.pooled && call_.pool_reduce == EYELINE_POOL_MAX)
+      add_to_cells<Vecs>(s, from, to, [](vfloat a, vfloat b) { return vmax(a, b); });
+    else if (call_.pooled)
+      add_to_cells<Vecs>(s, from, to, [](vfloat a, vfloat b) { return a + b; });
     if (!width_) return true;
     vfloat keep[Vecs];
     for (int v = 0; v < Vecs; v++) keep[v] = splat(1.0f);
@@ -196,7 +206,7 @@ class Observe {
       if constexpr (TILED<U>) clear_units<Vecs>(weights_, ceil_div(to - from, U::TERMS));
       weights = weights_;
     }
-    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), width_, weights, units<U>(to - from),
+    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), packed_.stride(), width_, weights, units<U>(to - from),
                          s.output, keep);
     return true;
   }
@@ -214,30 +224,29 @@ class Observe {
     exponentiate<Vecs, false, false>(scores, n, top, total, nullptr);
   }
 
-  // Sums or maxima of the weights of keys [from, to) into the columns of cells.
-  template <int Vecs>
-  void add_to_cells(Seen& s, int from, int to) {
-    const bool maximum = call_.pool_reduce == EYELINE_POOL_MAX;
+  // The weights of keys [from, to) into the columns of cells: sums or maxima of them.
+  template <int Vecs, class Join>
+  void add_to_cells(Seen& s, int from, int to, Join join) {
+    const float* e = panel(s, from);
     for (int k = from; k < to;) {
-      const int64_t cell = cell_of(k, call_.pool_cols, call_.kv_len);
-      const int64_t next = cell_begin(cell + 1, call_.pool_cols, call_.kv_len);
-      const int stop = static_cast<int>(least<int64_t>(next, to));
-      vfloat join[Vecs];
-      for (int v = 0; v < Vecs; v++) join[v] = load(s.cells + cell * LANES + v * WIDTH);
-      for (; k < stop; k++)
-        for (int v = 0; v < Vecs; v++) {
-          const vfloat e = load(panel(s, k) + v * WIDTH);
-          join[v] = maximum ? vmax(join[v], e) : join[v] + e;
-        }
-      for (int v = 0; v < Vecs; v++) store(s.cells + cell * LANES + v * WIDTH, join[v]);
+      while (s.walk.end <= k) s.walk.next();
+      float* cell = s.cells + s.walk.cell * LANES;
+      const int stop = static_cast<int>(least<int64_t>(s.walk.end, to));
+      vfloat joined[Vecs];
+      for (int v = 0; v < Vecs; v++) joined[v] = load(cell + v * WIDTH);
+      for (; k < stop; k++, e += LANES)
+        for (int v = 0; v < Vecs; v++) joined[v] = join(joined[v], load(e + v * WIDTH));
+      for (int v = 0; v < Vecs; v++) store(cell + v * WIDTH, joined[v]);
     }
   }
+
+  // No later than any `part` of the block begins.
+  int seen_begin(const Block& b) const { return begin_ + (b.begin - begin_) / ALIGNED * ALIGNED; }
 
   void cells(const Block& b, int64_t* first, int64_t* last) const {
     *first = *last = 0;
     if (b.begin >= b.end) return;
-    int from = begin_ + (b.begin - begin_) / ALIGNED * ALIGNED;  // no later than any `part` begins
-    *first = cell_of(from, call_.pool_cols, call_.kv_len);
+    *first = cell_of(seen_begin(b), call_.pool_cols, call_.kv_len);
     *last = cell_of(b.end - 1, call_.pool_cols, call_.kv_len) + 1;
   }
 
@@ -270,8 +279,8 @@ class Observe {
         }
         c.entropy[at] = h > 0 ? h : 0;
       }
-      if (c.top_k) store_top(s.best, lane, live_top[lane / WIDTH][lane % WIDTH], f, at);
     }
+    if (c.top_k) store_top(s, live_top);
     if (c.pooled) {
       int64_t first, last, row_cell[LANES];
       cells(b, &first, &last);
@@ -306,15 +315,20 @@ class Observe {
     }
   }
 
-  void store_top(const TopK& best, int lane, float top, float factor, int64_t at) const {
-    const int k = call_.top_k;
-    float* values = call_.top_values + at * k;
-    int64_t* indices = call_.top_indices + at * k;
-    for (int i = 0; i < k; i += WIDTH) {
-      vfloat w = exp_or_zero(load(best.scores(lane) + i) - splat(top)) * splat(factor);
-      store_part<Float32>(values + i, w, k - i);
+  void store_top(Seen& s, const vfloat* top) const {
+    const Block& b = s.block;
+    int64_t at[LANES];
+    for (int lane = 0; lane < b.count; lane++) at[lane] = b.statistic(call_, lane) * call_.top_k;
+    s.best.sort();
+    for (int i = 0; i < call_.top_k; i++) {
+      alignas(64) float weights[LANES];
+      for (int v = 0; v < b.vecs; v++)
+        store(weights + v * WIDTH, exp_or_zero(load(s.best.score(i) + v * WIDTH) - top[v]) * s.factor[v]);
+      for (int lane = 0; lane < b.count; lane++) {
+        call_.top_values[at[lane] + i] = weights[lane];
+        call_.top_indices[at[lane] + i] = s.best.key(i)[lane];
+      }
     }
-    for (int i = 0; i < k; i++) indices[i] = best.keys(lane)[i];
   }
 
   typename U::Registers registers_;

@@ -37,24 +37,6 @@ constexpr Int most(Int a, Int b) {
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-// The numbers of a column that are no less than `bound` (not minus infinity), with their places, from
-// `first` on; returns how many. There is room for WIDTH of them, or `count` if that is more.
-template <int Stride>
-inline int column_at_least(const float* column, int count, float bound, int first, float* kept, int* places) {
-#if defined(EYELINE_GATHER)
-  return gather_at_least<Stride>(column, count, bound, first, kept, places);
-#else
-  int n = 0;
-  for (int i = 0; i < count; i++) {
-    const float x = column[i * Stride];
-    kept[n] = x;
-    places[n] = first + i;
-    n += (x >= bound) & (x > -INFINITE);
-  }
-  return n;
-#endif
-}
-
 // 0, 1, 2, ...
 inline vint lane_numbers() {
   alignas(64) static constexpr int NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

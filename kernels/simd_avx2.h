@@ -19,6 +19,7 @@ inline vfloat splat(float x) { return _mm256_set1_ps(x); }
 inline vint splat(int x) { return _mm256_set1_epi32(x); }
 inline vfloat load(const float* p) { return _mm256_loadu_ps(p); }
 inline vint load(const int* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline void store(int* p, vint x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
 inline void store(float* p, vfloat x) { _mm256_storeu_ps(p, x); }
 
 inline vfloat fma(vfloat a, vfloat b, vfloat c) { return _mm256_fmadd_ps(a, b, c); }

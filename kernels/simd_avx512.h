@@ -129,18 +129,14 @@ inline vmask load_bytes(const uint8_t* p) {
                             _mm_set1_epi8(-1));
 }
 
+// Which of up to 16 numbers of a column are no less than `bound`: a bit for each.
 #define EYELINE_GATHER
 template <int Stride>
-inline int gather_at_least(const float* column, int count, float bound, int first, float* kept, int* places) {
+inline unsigned gather_at_least(const float* column, int count, float bound) {
   const __m512i number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __mmask16 there = static_cast<__mmask16>((1u << count) - 1);
-  const vfloat nothing = splat(-__builtin_huge_valf());
-  const vfloat x = _mm512_mask_i32gather_ps(nothing, there, _mm512_mullo_epi32(number, splat(Stride)), column, 4);
-  const __mmask16 keep = _mm512_cmp_ps_mask(x, splat(bound), _CMP_GE_OQ) & _mm512_cmp_ps_mask(x, nothing, _CMP_GT_OQ);
-  // compressed in registers: storing a compressed vector is microcode on some CPUs
-  _mm512_storeu_ps(kept, _mm512_maskz_compress_ps(keep, x));
-  _mm512_storeu_si512(places, _mm512_maskz_compress_epi32(keep, _mm512_add_epi32(number, splat(first))));
-  return __builtin_popcount(keep);
+  const vfloat x = _mm512_mask_i32gather_ps(splat(0.0f), there, _mm512_mullo_epi32(number, splat(Stride)), column, 4);
+  return _mm512_mask_cmp_ps_mask(there, x, splat(bound), _CMP_GE_OQ);
 }
 
 // x[r] lane c  <->  x[c] lane r.

@@ -33,6 +33,7 @@ inline vint load(const int* p) {
   return x;
 }
 inline void store(float* p, vfloat x) { memcpy(p, &x, sizeof x); }
+inline void store(int* p, vint x) { memcpy(p, &x, sizeof x); }
 inline vint as_int(vfloat x) {
   vint y;
   memcpy(&y, &x, sizeof y);

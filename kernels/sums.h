@@ -106,6 +106,26 @@ inline int64_t cell_of(int64_t index, int64_t count, int64_t length) {
   return index * count / length;
 }
 
+// A walk over the indices of an axis, cell by cell, that need not divide.
+class CellWalk {
+ public:
+  CellWalk() = default;
+  CellWalk(int64_t index, int64_t count, int64_t length)
+      : cell(cell_of(index, count, length)), end(cell_begin(cell + 1, count, length)), count_(count),
+        whole_(length / count), part_(length % count), over_(end * count - (cell + 1) * length) {}
+  void next() {  // end * count - over = (cell + 1) * length, 0 <= over < count
+    cell++;
+    end += whole_;
+    over_ -= part_;
+    if (over_ < 0) over_ += count_, end++;
+  }
+
+  int64_t cell = 0, end = 0;  // the indices before `end` belong to `cell`, or to one before
+
+ private:
+  int64_t count_ = 1, whole_ = 0, part_ = 0, over_ = 0;
+};
+
 // sums[k] += the sum of the lanes of x[k], for `count` k.
 inline void add_lane_sums(vfloat (&x)[WIDTH], int64_t count, float* sums) {
   transpose(x);

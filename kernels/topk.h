@@ -1,9 +1,9 @@
 // The k largest scores of every query, exactly, ties to the lower key.
 //
 // Keys are cut into groups. At most k - 1 groups can have a maximum above T, the k-th largest group
-// maximum, and all of the k largest scores reach T: so nearly all groups hold nothing that matters,
-// and the few scores that reach T are collected and ranked. Whether the scores come sorted, shuffled
-// or all equal makes little difference.
+// maximum, and all of the k largest scores reach T: so nearly all groups hold nothing that matters. The
+// few scores that reach T are collected lane by lane, while they are near anyway, and all lanes together put
+// them into sorted columns: whether scores come sorted, shuffled or all equal makes little difference.
 #pragma once
 #include "scratch.h"
 
@@ -17,14 +17,16 @@ class TopK {
   void place(Cutter& cut, int k, int64_t kv_len) {
     k_ = k;
     if (k == 0) return;
-    stride_ = round_up(k, WIDTH);
+    const int columns = most(k, FEW);
+    room_ = (2 * k - 1) * GROUP;
     maxima_ = cut.take(ceil_div(kv_len, GROUP) * LANES);
-    column_ = cut.take(most(k, 8) * WIDTH);
-    best_ = cut.take(stride_ * LANES);
-    best_key_ = reinterpret_cast<int*>(cut.take(stride_ * LANES));
-    room_ = round_up((2 * k - 1) * GROUP, columns()) + WIDTH;
-    found_ = cut.take(room_ * WIDTH);
-    found_key_ = reinterpret_cast<int*>(cut.take(room_ * WIDTH));
+    bound_ = cut.take(LANES);
+    ties_ = cut.take(LANES);
+    count_ = reinterpret_cast<int*>(cut.take(LANES));
+    found_ = cut.take(room_ * LANES);
+    found_key_ = reinterpret_cast<int*>(cut.take(room_ * LANES));
+    best_ = cut.take(columns * LANES);
+    best_key_ = reinterpret_cast<int*>(cut.take(columns * LANES));
   }
 
   // Note the maxima of `keys` keys that begin at panel position `at`, a multiple of GROUP.
@@ -54,144 +56,185 @@ class TopK {
         store(maxima_ + (at + k) / GROUP * LANES + v, splat(-INFINITE));
   }
 
-  // Find each lane's k largest. `panel` is [keys][LANES], -inf where masked.
-  void find(const float* panel, int keys, int first_key, int vecs) {
-    const int count = static_cast<int>(ceil_div(keys, GROUP));
+  // The maxima of `keys` keys are noted, -inf where all of a group is masked.
+  void begin(int keys, int vecs) {
+    vecs_ = vecs;
+    const int groups = static_cast<int>(ceil_div(keys, GROUP));
     for (int v = 0; v < vecs * WIDTH; v += WIDTH) {
-      int found[WIDTH];
-      collect(panel + v, keys, first_key, v, kth_maximum(maxima_ + v, count), found);
-      for (int i = 0; i < WIDTH; i++) {
-        float *of_lane = found_ + i * room_, *best = best_ + (v + i) * stride_;
-        int *key_of_lane = found_key_ + i * room_, *best_key = best_key_ + (v + i) * stride_;
-        rank(of_lane, key_of_lane, thin_out(of_lane, key_of_lane, found[i], best, best_key), best, best_key);
+      store(bound_ + v, vmax(kth_maximum(maxima_ + v, groups), splat(LOWEST)));
+      store(ties_ + v, splat(0.0f));
+      store(count_ + v, splat(0));
+    }
+  }
+
+  // Keep each lane's scores that reach T, of the `keys` keys that begin at `at`. The first of all has the
+  // number `first_key`.
+  void collect(const float* scores, int at, int keys, int first_key) {
+    for (int k = 0; k < keys; k += GROUP, scores += GROUP * LANES) {
+      const float* maxima = maxima_ + (at + k) / GROUP * LANES;
+      for (int v = 0; v < vecs_ * WIDTH; v += WIDTH) {
+        const vmask hit = negated(less(load(maxima + v), load(bound_ + v)));
+        if (bits(hit) & EVERY) collect_group(scores + v, least(GROUP, keys - k), hit, load(maxima + v), v, first_key + at + k);
       }
     }
   }
 
-  // A lane's k largest in order, filled up with -inf and -1.
-  const float* scores(int lane) const { return best_ + lane * stride_; }
-  const int* keys(int lane) const { return best_key_ + lane * stride_; }
+  // Once everything is collected: put it in order.
+  void sort() {
+    for (int v = 0; v < vecs_ * WIDTH; v += WIDTH) {
+      int longest = 0;
+      for (int i = 0; i < WIDTH; i++) longest = most(longest, count_[v + i]);
+      if (k_ <= FEW)
+        sort_few(v, longest);
+      else
+        sort_many(v, longest);
+    }
+  }
+
+  // The i-th largest of each lane, [LANES], and its key; -inf and -1 where there are fewer.
+  const float* score(int i) const { return best_ + i * LANES; }
+  const int* key(int i) const { return best_key_ + i * LANES; }
 
  private:
+  static constexpr int FEW = 8;
+  static constexpr float LOWEST = -3.40282347e38f;  // of the finite numbers
   static constexpr unsigned EVERY = (1u << WIDTH) - 1;
-  int columns() const { return static_cast<int>(round_up(2 * k_, WIDTH)); }
 
-  // Each lane's scores that reach its T. At most k - 1 groups have a maximum above T; of those whose
-  // maximum is T itself, k are enough.
-  void collect(const float* panel, int keys, int first_key, int v, vfloat lowest, int* found) {
-    const vfloat masked = splat(-INFINITE);
-    alignas(64) float threshold[WIDTH];
-    store(threshold, lowest);
-    int ties[WIDTH] = {};
-    for (int i = 0; i < WIDTH; i++) found[i] = 0;
-    for (int k = 0; k < keys; k += GROUP) {
-      const float* maximum = maxima_ + k / GROUP * LANES + v;
-      const vfloat x = load(maximum);
-      unsigned hits = bits(both(less(masked, x), negated(less(x, lowest)))) & EVERY;
-      for (; hits; hits &= hits - 1) {
-        const int i = __builtin_ctz(hits);
-        if (maximum[i] == threshold[i] && ++ties[i] > k_) continue;
-        if (found[i] + GROUP > room_) continue;  // only where there are NaN, and then nobody reads it
-        const int64_t at = i * room_ + found[i];
-        found[i] += column_at_least<LANES>(panel + k * LANES + i, least(GROUP, keys - k), threshold[i],
-                                           first_key + k, found_ + at, found_key_ + at);
+  void collect_group(const float* scores, int keys, vmask hit, vfloat maximum, int v, int first_key) {
+    const vfloat bound = load(bound_ + v);
+    // of the groups whose maximum is T itself, k are enough
+    const vfloat ties = load(ties_ + v) + pick(equal(maximum, bound), splat(1.0f), splat(0.0f));
+    store(ties_ + v, ties);
+    hit = both(hit, negated(both(equal(maximum, bound), less(splat(static_cast<float>(k_)), ties))));
+    // no room is left only where there are NaN, and then nobody reads it
+    hit = both(hit, less(load(count_ + v), splat(static_cast<int>(room_) - GROUP + 1)));
+    const auto keep = [&](int i, int lane) {
+      const int64_t place = count_[v + lane]++ * LANES + v + lane;
+      found_[place] = scores[i * LANES + lane];
+      found_key_[place] = first_key + i;
+    };
+#if defined(EYELINE_GATHER)
+    for (unsigned lanes = bits(hit) & EVERY; lanes; lanes &= lanes - 1) {
+      const int lane = __builtin_ctz(lanes);
+      unsigned reached = gather_at_least<LANES>(scores + lane, keys, bound_[v + lane]);
+      for (; reached; reached &= reached - 1) keep(__builtin_ctz(reached), lane);
+    }
+#else
+    static_assert(GROUP * WIDTH <= 64, "a bit for each lane of each key");
+    uint64_t reached = 0;
+#pragma GCC unroll 16
+    for (int i = 0; i < GROUP; i++) {
+      const vmask here = both(hit, negated(less(load(scores + i * LANES), bound)));
+      reached |= static_cast<uint64_t>(i < keys ? bits(here) & EVERY : 0) << (i * WIDTH);
+    }
+    for (; reached; reached &= reached - 1) {
+      const int bit = __builtin_ctzll(reached);
+      keep(bit / WIDTH, bit % WIDTH);
+    }
+#endif
+  }
+
+  // What was found i-th in each lane; -inf where nothing was.
+  vfloat found(int i, int v) const {
+    return pick(less(splat(i), load(count_ + v)), load(found_ + i * LANES + v), splat(-INFINITE));
+  }
+
+  // What is below a newcomer moves one column down. Among equals the earlier key is first, and keys come in
+  // order.
+  void sort_many(int v, int longest) {
+    float* best = best_ + v;
+    int* best_key = best_key_ + v;
+    for (int i = 0; i < k_; i++) store(best + i * LANES, splat(-INFINITE)), store(best_key + i * LANES, splat(-1));
+    for (int n = 0; n < longest; n++) {
+      const vfloat x = found(n, v), key = as_float(load(found_key_ + n * LANES + v));
+      int64_t i = (k_ - 1) * LANES;
+      vfloat here = load(best + i);
+      vmask below = less(here, x);
+      if (!any(below)) continue;
+      for (; i > 0; i -= LANES) {
+        const vfloat above = load(best + i - LANES);
+        const vmask both_below = less(above, x);
+        const vfloat moved = pick(both_below, as_float(load(best_key + i - LANES)), key);
+        store(best_key + i, as_int(pick(below, moved, as_float(load(best_key + i)))));
+        store(best + i, pick(below, pick(both_below, above, x), here));
+        here = above, below = both_below;
       }
+      store(best_key, as_int(pick(below, key, as_float(load(best_key)))));
+      store(best, pick(below, x, here));
     }
   }
 
-  // Much is found where a row sees few groups, and to rank it takes the square of that. Laid out in
-  // twice k columns, the k-th largest of their maxima is another bound: what reaches it is kept, in
-  // order. Returns how many; `best` and `best_key` are written over.
-  int thin_out(float* found, int* key, int count, float* best, int* best_key) {
-    if (count <= 2 * columns()) return count;
-    for (int i = count; i % columns(); i++) found[i] = -INFINITE;
-    for (int c = 0; c < columns(); c += WIDTH) {
-      vfloat highest = load(found + c);
-      for (int i = c + columns(); i < count; i += columns()) highest = vmax(highest, load(found + i));
-      store(column_ + c, highest);
-    }
-    rank(column_, key, columns(), best, best_key);
-    const float lowest = best[k_ - 1];
-    int kept = 0;
-    for (int i = 0; i < count; i++) {
-      const float score = found[i];
-      found[kept] = score;
-      key[kept] = key[i];
-      kept += score >= lowest;
-    }
-    return kept;
-  }
-
-  // Put the k largest of what was found in their places.
-  void rank(const float* found, const int* key, int count, float* best, int* best_key) const {
-    for (int i = 0; i < k_; i++) {
-      best[i] = -INFINITE;
-      best_key[i] = -1;
-    }
-    const vfloat one = splat(1.0f), zero = splat(0.0f);
-    for (int first = 0; first < count; first += WIDTH) {
-      const vfloat mine = load(found + first);
-      const vint number = plus(lane_numbers(), splat(first));
-      vfloat before = zero;  // how many: the larger ones, and the equal ones of lower key
-      for (int i = 0; i < count; i++) {
-        const vfloat other = splat(found[i]);
-        const vmask lower = both(equal(mine, other), less(splat(i), number));
-        before = before + pick(either(less(mine, other), lower), one, zero);
+  // The same with the columns in registers, and without a branch, which would not be foreseen.
+  void sort_few(int v, int longest) {
+    vfloat held[FEW], held_key[FEW];
+#pragma GCC unroll 8
+    for (int i = 0; i < FEW; i++) held[i] = splat(-INFINITE), held_key[i] = as_float(splat(-1));
+    for (int n = 0; n < longest; n++) {
+      const vfloat x = found(n, v), key = as_float(load(found_key_ + n * LANES + v));
+      vmask below = less(held[FEW - 1], x);
+#pragma GCC unroll 8
+      for (int i = FEW - 1; i > 0; i--) {
+        const vmask both_below = less(held[i - 1], x);
+        held_key[i] = pick(below, pick(both_below, held_key[i - 1], key), held_key[i]);
+        held[i] = vmax(held[i], vmin(held[i - 1], x));
+        below = both_below;
       }
-      alignas(64) float place[WIDTH];
-      store(place, before);
-      for (int i = 0; i < least(WIDTH, count - first); i++) {
-        if (place[i] >= static_cast<float>(k_)) continue;
-        best[static_cast<int>(place[i])] = found[first + i];
-        best_key[static_cast<int>(place[i])] = key[first + i];
-      }
+      held_key[0] = pick(below, key, held_key[0]);
+      held[0] = vmax(held[0], x);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < FEW; i++) {
+      store(best_ + i * LANES + v, held[i]);
+      store(best_key_ + i * LANES + v, as_int(held_key[i]));
     }
   }
 
   // Lane by lane the k-th largest of `count` vectors, -inf if there are fewer: a sorted column of
   // k vectors, through which each newcomer sinks to its place.
   vfloat kth_maximum(const float* maxima, int count) {
-    if (k_ <= 8) return kth_of_few(maxima, count);
-    for (int i = 0; i < k_; i++) store(column_ + i * WIDTH, splat(-INFINITE));
+    if (k_ <= FEW) return kth_of_few(maxima, count);
+    for (int i = 0; i < k_; i++) store(best_ + i * LANES, splat(-INFINITE));
     vfloat lowest = splat(-INFINITE);
     for (int g = 0; g < count; g++) {
       vfloat x = load(maxima + g * LANES);
       if (!any(less(lowest, x))) continue;
       for (int i = 0; i < k_; i++) {
-        vfloat held = load(column_ + i * WIDTH);
-        store(column_ + i * WIDTH, vmax(held, x));
+        vfloat held = load(best_ + i * LANES);
+        store(best_ + i * LANES, vmax(held, x));
         x = vmin(held, x);
       }
-      lowest = load(column_ + (k_ - 1) * WIDTH);
+      lowest = load(best_ + (k_ - 1) * LANES);
     }
     return lowest;
   }
-  // Eight stay in registers, and no branch is worth its mispredictions.
+  // Few stay in registers, and no branch is worth its mispredictions.
   vfloat kth_of_few(const float* maxima, int count) {
-    vfloat held[8];
+    vfloat held[FEW];
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) held[i] = splat(-INFINITE);
+    for (int i = 0; i < FEW; i++) held[i] = splat(-INFINITE);
     for (int g = 0; g < count; g++) {
       vfloat x = load(maxima + g * LANES);
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; i++) {
+      for (int i = 0; i < FEW; i++) {
         vfloat larger = vmax(held[i], x);
         x = vmin(held[i], x);
         held[i] = larger;
       }
     }
-    for (int i = 0; i < 8; i++) store(column_ + i * WIDTH, held[i]);
-    return load(column_ + (k_ - 1) * WIDTH);
+    for (int i = 0; i < FEW; i++) store(best_ + i * LANES, held[i]);
+    return load(best_ + (k_ - 1) * LANES);
   }
 
-  int k_ = 0;
-  int64_t stride_ = 0, room_ = 0;
-  float* maxima_ = nullptr;  // [groups][LANES]
-  float* column_ = nullptr;  // [k][WIDTH]
-  float* best_ = nullptr;    // [LANES][stride]
-  int* best_key_ = nullptr;
-  float* found_ = nullptr;   // [WIDTH][room], in order of the keys
+  int k_ = 0, vecs_ = 0;
+  int64_t room_ = 0;
+  float* maxima_ = nullptr;   // [groups][LANES]
+  float* bound_ = nullptr;    // [LANES], T: finite, so that nothing masked reaches it
+  float* ties_ = nullptr;     // [LANES], groups whose maximum is T
+  int* count_ = nullptr;      // [LANES]
+  float* found_ = nullptr;    // [room][LANES], in order of the keys
   int* found_key_ = nullptr;
+  float* best_ = nullptr;     // [k][LANES], the largest first
+  int* best_key_ = nullptr;
 };
 
 }  // namespace EYELINE_NAMESPACE

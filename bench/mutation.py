@@ -1,6 +1,6 @@
 """Known-wrong attentions, planted one by one in a copy of the source: do the tests notice?
 
-    python bench/mutation.py [--jobs 2] [--only NAME] [--timeout 180] [--source src/eyeline]
+    python bench/mutation.py [--jobs 2] [--only NAME ...] [--timeout 180] [--source src/eyeline]
     python bench/mutation.py --kernels        the mistakes in the C++ sources: each is compiled
 
 Each mutant replaces one piece of text that must occur exactly once. First the source as it is must
@@ -501,13 +501,14 @@ def nearest_first(mutant: Mutant | None) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1, help="mutants at the same time")
-    parser.add_argument("--only", help="mutants whose name contains this")
+    parser.add_argument("--only", nargs="+", help="mutants whose name contains one of these")
     parser.add_argument("--timeout", type=float, default=180, help="seconds per mutant")
     parser.add_argument("--source", type=Path, default=ROOT / "src/eyeline", help="the package")
     parser.add_argument("--kernels", action="store_true", help="mutants of the C++ sources")
     options = parser.parse_args()
     known = KERNEL_MUTANTS if options.kernels else MUTANTS
-    chosen = [m for m in known if not options.only or options.only in m.name]
+    only = options.only or [""]
+    chosen = [m for m in known if any(part in m.name for part in only)]
     failed, seconds = run(None, options.source, 3 * options.timeout, options.kernels)
     if failed is not None:
         print(f"the source as it is fails: {failed}")

@@ -30,7 +30,7 @@ class Forward {
   // `blocks`: of queries in a task.
   Forward(const eyeline_call& c, int64_t blocks, Scratch& scratch)
       : call_(c), rules_(c), dropout_(c), width_(c.output ? round_up(c.value_dim, U::PANEL) : 0),
-        rest_(Scale(c.scale).rest), step_(rules_.additive() ? least(STEP, 2 * KEYS) : STEP),
+        rest_(Scale(c.scale).rest), step_(rules_.additive() ? 2 * KEYS : STEP),
         packed_(c, STEP, width_, blocks) {
     Cutter measure(nullptr);
     place(measure);
@@ -74,9 +74,9 @@ class Forward {
 
  private:
   static constexpr bool PAIRED = U::TERMS > 1;
-  // Units of values make as long sums either way. Tiles add up 32 products by themselves, so that as many keys
-  // are taken as have scores in the second-level cache: what is between two products costs.
-  static constexpr int STEP = TILED<U> ? 512 : KEYS * U::TERMS;
+  // No sum is longer (LONGEST_SUM). Tiles add up 32 products by themselves, so that as many keys are taken as
+  // have scores in the second-level cache: what is between two products costs.
+  static constexpr int STEP = TILED<U> ? 512 : 2 * KEYS;
 
   void place(Cutter& cut) {
     for (Walk& s : state_) {

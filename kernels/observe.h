@@ -35,7 +35,7 @@ class Observe {
  public:
   Observe(const eyeline_call& c, Scratch& scratch)
       : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, U::PANEL) : 0),
-        rest_(Scale(c.scale).rest), at_once_(blocks_at_once(c)), packed_(c, KEYS, width_, at_once_) {
+        rest_(Scale(c.scale).rest), at_once_(blocks_at_once(c)), packed_(c, STEP, width_, at_once_) {
     Cutter measure(nullptr);
     place(measure);
     Cutter cut(scratch.reserve(measure.used()));
@@ -61,32 +61,33 @@ class Observe {
     if (Packed<T, U>::in_place(c)) return panel <= NEAR && read > NEAR ? 2 : 1;  // or it is near by itself
     return panel <= (SMALL_BLOCKS ? NEAR : NEAR / 2) ? MOST : panel <= FAR ? 2 : 1;
   }
+  static constexpr int STEP = 2 * KEYS;  // keys that are worked on together
   static constexpr int ALIGNED = GROUP > U::DEPTH ? GROUP : U::DEPTH;
 
   struct Seen {
     Block block;
     float *query, *output, *panel;
     float* cells;  // [pool_cols][LANES]
-    int* kind;     // Tile of each KEYS keys
+    int* kind;     // Tile of each STEP keys
     TopK best;
     CellWalk walk;  // over the columns of cells
     vfloat top[VECS], total[VECS], moment[VECS], factor[VECS];
   };
 
   void place(Cutter& cut) {
-    const int64_t keys = round_up(call_.kv_len, KEYS);
+    const int64_t keys = round_up(call_.kv_len, STEP);
     for (int i = 0; i < at_once_; i++) {
       Seen& s = seen_[i];
       s.query = cut.take(units<U>(call_.head_dim) * LANES);
       s.output = cut.take(width_ * LANES);
       s.panel = cut.take((keys + ROOM<U>) * LANES);
       s.cells = cut.take(call_.pooled ? call_.pool_cols * LANES : 0);
-      s.kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
+      s.kind = reinterpret_cast<int*>(cut.take(keys / STEP));
       s.best.place(cut, call_.top_k, keys);
     }
-    tile_ = cut.take(KEYS * LANES);
-    maxima_ = call_.top_k ? cut.take(ceil_div(KEYS, ROWS) * LANES) : nullptr;
-    weights_ = U::TERMS > 1 ? cut.take(units<U>(KEYS) * LANES) : nullptr;
+    tile_ = cut.take(STEP * LANES);
+    maxima_ = call_.top_k ? cut.take(ceil_div(STEP, ROWS) * LANES) : nullptr;
+    weights_ = U::TERMS > 1 ? cut.take(units<U>(STEP) * LANES) : nullptr;
     packed_.place(cut);
   }
 
@@ -105,8 +106,8 @@ class Observe {
       end = most(end, s.block.end);
     }
     const Block& any = seen_[0].block;
-    for (int j = begin_; j < end; j += KEYS) {
-      const int n = least(KEYS, end - j);
+    for (int j = begin_; j < end; j += STEP) {
+      const int n = least(STEP, end - j);
       packed_.read_keys(any, j, n);
       for (int64_t i = 0; i < blocks; i++)
         if (!with_vecs(seen_[i].block.vecs, [&](auto vecs) {
@@ -115,8 +116,8 @@ class Observe {
           return false;
     }
     for (int64_t i = 0; i < blocks; i++) prepare_sums(seen_[i]);
-    for (int j = begin_; j < end; j += KEYS) {
-      const int n = least(KEYS, end - j);
+    for (int j = begin_; j < end; j += STEP) {
+      const int n = least(STEP, end - j);
       packed_.read_values(any, j, n);
       for (int64_t i = 0; i < blocks; i++)
         with_vecs(seen_[i].block.vecs,
@@ -124,7 +125,7 @@ class Observe {
     }
     for (int64_t i = 0; i < blocks; i++)
       if (!conclude(seen_[i], share)) return false;
-    for (int j = begin_; share.received && j < end; j += KEYS) receive(blocks, j, share.received);
+    for (int j = begin_; share.received && j < end; j += STEP) receive(blocks, j, share.received);
     return true;
   }
 
@@ -134,7 +135,7 @@ class Observe {
     *to = least(j + n, b.end);
     return *from < *to;
   }
-  int& kind(const Seen& s, int j) const { return s.kind[(j - begin_) / KEYS]; }
+  int& kind(const Seen& s, int j) const { return s.kind[(j - begin_) / STEP]; }
   float* panel(const Seen& s, int j) const { return s.panel + (j - begin_) * LANES; }
 
   // First walk.
@@ -293,14 +294,14 @@ class Observe {
     return true;
   }
 
-  // Sums along the queries of all blocks for KEYS keys.
+  // Sums along the queries of all blocks for STEP keys.
   void receive(int64_t blocks, int j, float* received) {
     int from[MOST], to[MOST];
     for (int64_t i = 0; i < blocks; i++) {
-      const bool any = part(seen_[i].block, j, KEYS, &from[i], &to[i]);
+      const bool any = part(seen_[i].block, j, STEP, &from[i], &to[i]);
       if (!any || kind(seen_[i], j) == static_cast<int>(Tile::EMPTY)) to[i] = from[i] = 0;
     }
-    const int stop = least<int>(j + KEYS, static_cast<int>(call_.kv_len));
+    const int stop = least<int>(j + STEP, static_cast<int>(call_.kv_len));
     for (int k = j; k < stop; k += WIDTH) {
       vfloat x[WIDTH];
       for (int r = 0; r < WIDTH; r++) x[r] = splat(0.0f);

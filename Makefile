@@ -32,7 +32,7 @@ slow: init
 
 real: init
 	$(BIN)/eyeline models get minilm smollm2
-	$(BIN)/pytest -m real
+	$(BIN)/pytest -n 2 -m real
 
 # The browser's script and style: types, then the bundle that is committed.
 web:

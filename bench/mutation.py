@@ -341,7 +341,7 @@ KERNEL_MUTANTS = [
     Mutant("entropy_without_factor", "observe.h", "h = -f * (s.moment", "h = -(s.moment"),
     Mutant("pooled_maximum_is_sum", "observe.h", "[](vfloat a, vfloat b) { return vmax(a, b); }", "[](vfloat a, vfloat b) { return a + b; }"),
     Mutant("cells_walk_in_whole_steps", "sums.h", "over_ -= part_;", "over_ -= 0 * part_;"),
-    Mutant("values_in_place_of_the_first_keys", "packed.h", "return in_place_ + (j - first_) * stride();", "return in_place_;"),
+    Mutant("values_in_place_of_the_first_keys", "packed.h", "return first_value_ + (j - first_) * stride();", "return first_value_;"),
     Mutant("last_chunk_of_queries", "chunks.h", "per_head_ = ceil_div(c.q_len, queries_);", "per_head_ = most<int64_t>(c.q_len / queries_, 1);"),
     Mutant("empty_lanes_received", "observe.h", "factor[v] = pick(less(lane_numbers(), splat(b.count - v * WIDTH)), factor[v], splat(0.0f));", "{}"),
     Mutant("window_of_row_zero", "window.h", "block_.row[lane] - all_.row_begin) / all_.pixel", "block_.row[lane]) / all_.pixel"),

@@ -58,7 +58,8 @@ class Observe {
   static int blocks_at_once(const eyeline_call& c) {
     constexpr int64_t NEAR = 96 << 10, FAR = 384 << 10;  // floats
     const int64_t panel = c.kv_len * LANES, read = c.kv_len * (c.head_dim + c.value_dim);
-    if (Packed<T, U>::in_place(c)) return panel <= NEAR && read > NEAR ? 2 : 1;  // or it is near by itself
+    // nothing is packed: to read together is worth it where what is read does not stay near by itself
+    if (Packed<T, U>::reads_values_in_place(c)) return panel <= NEAR && read > NEAR ? 2 : 1;
     return panel <= (SMALL_BLOCKS ? NEAR : NEAR / 2) ? MOST : panel <= FAR ? 2 : 1;
   }
   static constexpr int STEP = 2 * KEYS;  // keys that are worked on together

@@ -18,25 +18,25 @@ class Packed {
   Packed(const eyeline_call& c, int most, int64_t width, int64_t blocks)
       : call_(c), panel_(most / U::TERMS * ROWS), width_(width), most_(most),
         panels_(PACK_KEYS && !PAIRED && blocks >= WORTH_PANELS),
-        direct_(!panels_ && !TILED<U> && sizeof(number) == sizeof(key_number) && c.head_dim % U::TERMS == 0),
-        direct_values_(in_place(c)) {}
+        keys_in_place_(!panels_ && !TILED<U> && sizeof(number) == sizeof(key_number) && c.head_dim % U::TERMS == 0),
+        values_in_place_(reads_values_in_place(c)) {}
 
   // Whether values are read as they lie in memory. Rows far apart can fall into the same few places of a cache;
   // small blocks read them so often that they feel it, by a fifth where rows are 16 KiB apart.
-  static bool in_place(const eyeline_call& c) {
+  static bool reads_values_in_place(const eyeline_call& c) {
     return !PAIRED && sizeof(number) == sizeof(float) && c.value_dim % ROWS == 0 &&
            (!SMALL_BLOCKS || c.value_stride[2] <= 2 * c.value_dim);
   }
 
   void place(Cutter& cut) {
-    if (!direct_values_) values_ = cut.take(most_ / U::TERMS * width_);
-    if (!direct_) keys_ = reinterpret_cast<key_number*>(cut.take(most_ * key_width()));
+    if (!values_in_place_) values_ = cut.take(most_ / U::TERMS * width_);
+    if (!keys_in_place_) keys_ = reinterpret_cast<key_number*>(cut.take(most_ * key_width()));
   }
 
   // Read keys [j, j + n) of the head that the block reads.
   void read_keys(const Block& b, int j, int n) {
     first_ = j;
-    if (direct_) return;
+    if (keys_in_place_) return;
     const number* key = key_row<T>(call_, b, j);
     const int64_t stride = call_.key_stride[2], width = call_.head_dim;
     if constexpr (TILED<U>)
@@ -53,8 +53,8 @@ class Packed {
     if (!width_) return;
     const number* value = value_row<T>(call_, b, j);
     const int64_t stride = call_.value_stride[2], width = call_.value_dim;
-    if (direct_values_) {
-      in_place_ = reinterpret_cast<const float*>(value);
+    if (values_in_place_) {
+      first_value_ = reinterpret_cast<const float*>(value);
       return;
     }
     if constexpr (TILED<U>)
@@ -69,22 +69,22 @@ class Packed {
   template <int Vecs>
   void score(const Block& b, int j, int n, const float* query, float rest, float* scores, vfloat* top,
              float* maxima = nullptr) const {
-    const key_number* key = direct_ ? reinterpret_cast<const key_number*>(key_row<T>(call_, b, j))
+    const key_number* key = keys_in_place_ ? reinterpret_cast<const key_number*>(key_row<T>(call_, b, j))
                                     : keys_ + (j - first_) * key_width();
     if constexpr (PACK_KEYS && !PAIRED)
       if (panels_) return score_panels<Vecs, U>(key, n, query, call_.head_dim, rest, scores, top, maxima);
-    score_keys<Vecs, U>(key, direct_ ? call_.key_stride[2] : key_width(), n, query, call_.head_dim, rest, scores,
+    score_keys<Vecs, U>(key, keys_in_place_ ? call_.key_stride[2] : key_width(), n, query, call_.head_dim, rest, scores,
                         top, maxima);
   }
 
   // Values from key j on, a whole number of units (tiles) from the first; units from one panel to the next,
   // and inside a panel.
   const float* value(int j) const {
-    if (direct_values_) return in_place_ + (j - first_) * stride();
+    if (values_in_place_) return first_value_ + (j - first_) * stride();
     return values_ + (j - first_) / U::TERMS * (TILED<U> ? width_ : ROWS);
   }
-  int64_t panel() const { return direct_values_ ? ROWS : panel_; }
-  int64_t stride() const { return direct_values_ ? call_.value_stride[2] : ROWS; }
+  int64_t panel() const { return values_in_place_ ? ROWS : panel_; }
+  int64_t stride() const { return values_in_place_ ? call_.value_stride[2] : ROWS; }
 
  private:
   static constexpr bool PAIRED = U::TERMS > 1;
@@ -98,9 +98,9 @@ class Packed {
   const eyeline_call& call_;
   int64_t panel_, width_;
   int most_, first_ = 0;
-  bool panels_, direct_, direct_values_;  // direct: read as they lie in memory
+  bool panels_, keys_in_place_, values_in_place_;  // in place: as they lie in memory
   float* values_ = nullptr;
-  const float* in_place_ = nullptr;
+  const float* first_value_ = nullptr;
   key_number* keys_ = nullptr;
 };
 

@@ -73,8 +73,9 @@ class TopK {
     for (int k = 0; k < keys; k += GROUP, scores += GROUP * LANES) {
       const float* maxima = maxima_ + (at + k) / GROUP * LANES;
       for (int v = 0; v < vecs_ * WIDTH; v += WIDTH) {
-        const vmask hit = negated(less(load(maxima + v), load(bound_ + v)));
-        if (bits(hit) & EVERY) collect_group(scores + v, least(GROUP, keys - k), hit, load(maxima + v), v, first_key + at + k);
+        const vfloat maximum = load(maxima + v);
+        const vmask hit = negated(less(maximum, load(bound_ + v)));
+        if (bits(hit) & EVERY) collect_group(scores + v, least(GROUP, keys - k), hit, maximum, v, first_key + at + k);
       }
     }
   }

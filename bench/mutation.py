@@ -355,6 +355,8 @@ KERNEL_MUTANTS = [
     Mutant("key_gradient_unscaled", "key_sums.h", "count, g.call.head_dim, g.call.scale,", "count, g.call.head_dim, 1,"),
     Mutant("tile_maximum_of_one", "topk.h", "t + 1 < count ? vmax(load(tiles + v), load(tiles + LANES + v)) : load(tiles + v)", "load(tiles + v)"),
     Mutant("received_of_one_block", "observe.h", "for (int64_t i = 0; i < blocks; i++) {\n        const Seen& s", "for (int64_t i = 0; i < 1; i++) {\n        const Seen& s"),
+    Mutant("lone_key_pair_repeated", "pack_pairs.h", "lone ? nothing : from + stride + d", "lone ? from + d : from + stride + d"),
+    Mutant("odd_width_pair", "pack_pairs.h", "if (width % 2) *to++ = 0;", "if (width % 2) *to++ = *from;"),
     Mutant("pairs_of_other_rows", "pack_pairs.h", "memcpy(both[1], row[lane + 1] + d, here);", "memcpy(both[1], row[lane] + d, here);"),
     Mutant("pair_scaled_by_half", "pack_pairs.h", "const vint high = as_int(as_float(x) * power);", "const vint high = x;"),
     Mutant("last_pair_of_weights", "sums.h", "const vfloat last = exponential(scores + v * WIDTH, v);\n    sum[v] = sum[v] + last;", "const vfloat last = exponential(scores + v * WIDTH, v);"),

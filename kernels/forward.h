@@ -1,7 +1,7 @@
 // Attention without looking: the online softmax of FlashAttention, one task = a few blocks of
 // queries that walk over the keys together.
 //
-//   for STEP keys at a time:      pack their values once for all blocks of the task
+//   for STEP keys at a time:      read or pack their values once for all blocks of the task
 //     for each block:             scores^T = K Q^T             [STEP][LANES], stays near the core
 //                                 new maximum, e = exp(scores - maximum), sum
 //                                 output = output * exp(old maximum - new) + V^T e
@@ -116,8 +116,8 @@ class Forward {
       if constexpr (PAIRED) round_to_units<Vecs>(scores_, n, weights_);
     }
     if constexpr (TILED<U>) clear_units<Vecs>(weights_, ceil_div(n, U::TERMS));
-    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), packed_.stride(), width_, weights_, units<U>(n), s.output,
-                         shrink);
+    output_keys<Vecs, U>(packed_.value(from), packed_.panel(), packed_.stride(), width_, weights_, units<U>(n),
+                         s.output, shrink);
     return true;
   }
 

@@ -70,11 +70,11 @@ class Packed {
   void score(const Block& b, int j, int n, const float* query, float rest, float* scores, vfloat* top,
              float* maxima = nullptr) const {
     const key_number* key = keys_in_place_ ? reinterpret_cast<const key_number*>(key_row<T>(call_, b, j))
-                                    : keys_ + (j - first_) * key_width();
+                                           : keys_ + (j - first_) * key_width();
     if constexpr (PACK_KEYS && !PAIRED)
       if (panels_) return score_panels<Vecs, U>(key, n, query, call_.head_dim, rest, scores, top, maxima);
-    score_keys<Vecs, U>(key, keys_in_place_ ? call_.key_stride[2] : key_width(), n, query, call_.head_dim, rest, scores,
-                        top, maxima);
+    score_keys<Vecs, U>(key, keys_in_place_ ? call_.key_stride[2] : key_width(), n, query, call_.head_dim, rest,
+                        scores, top, maxima);
   }
 
   // Values from key j on, a whole number of units (tiles) from the first; units from one panel to the next,

@@ -110,7 +110,7 @@ static int gradients(const eyeline_backward& g) {
   if (!c.batch || !c.heads) return EYELINE_OK;
   const Line line = Line::of_keys(c);
   const int threads = useful_threads(c);
-  const Shares shares(g, line, Backward<T, U>::rounds(c, line), threads);
+  const Shares shares(g, line, Backward<T, U>::rounds(g, line), threads);
   if (!shares.fine()) return EYELINE_OUT_OF_MEMORY;
   Tasks tasks(shares.count()), merging(shares.stretches());
 #pragma omp parallel num_threads(threads) if (threads > 1)

@@ -1,4 +1,4 @@
-// What the backward pass keeps of a block of queries between its two walks over the keys.
+// What the backward pass keeps of a block of queries while it walks over the keys.
 #pragma once
 #include <string.h>
 
@@ -11,19 +11,37 @@ namespace EYELINE_NAMESPACE {
 // KEYS rounded up.
 constexpr int KEY_ROOM = (KEYS + WHOLE_KEYS - 1) / WHOLE_KEYS * WHOLE_KEYS;
 
+// What a walk over the keys leaves behind of a block: [keys][LANES] each.
+struct Panels {
+  float *weights, *gradients;  // e, dP
+  float* cap_slopes;           // a third one with softcap, else NULL
+
+  void place(Cutter& cut, const eyeline_call& c) {
+    const int64_t size = (round_up(c.kv_len, KEYS) + WHOLE_KEYS) * LANES;
+    weights = cut.take(size);
+    gradients = cut.take(size);
+    cap_slopes = c.softcap != 0 ? cut.take(size) : nullptr;
+  }
+};
+
 struct Rows : Online {
   Block block;
+  bool recalled;                      // whether maximum, sum and D are those that the forward pass left,
+  bool peaked;                        // but for D of some rows, `own_delta`
   int first_key;                      // the panels begin with it, a multiple of KEYS
   float *query, *gradient;            // Q, dO: [width][LANES], in units along the width
   float *query_rows, *gradient_rows;  // the same as [LANES][stride], in units along the lanes
   float* query_sum;                   // dQ: [head_dim, rounded up][LANES]
-  float *weights, *gradients;         // the panels: e, dP
-  float* cap_slopes;                  // a third one with softcap
+  Panels panels;
   float* parts;                       // [keys / KEYS][3][LANES], see below
   int* kind;                          // [keys / KEYS]: Tile
-  vfloat delta[VECS], factor[VECS];
+  vfloat delta[VECS], factor[VECS];   // D; what e must be multiplied by when the maximum is the last one
+  vfloat rest[VECS];                  // the sum of dS: 0 but for what was rounded
+  vfloat known_top[VECS], known_total[VECS], own_delta[VECS];
   vfloat first[VECS], second[VECS];   // what log-sum-exp and entropy add to dS (derivative.h)
   vfloat sink_delta[VECS];            // -dsink / s, with s the weight of the sink
+  float* key_sum;                     // [head_dim, rounded up], of so many keys that every row sees:
+  float counted;
   alignas(64) int hash[LANES];        // dropout's
 
   void place(Cutter& cut, const eyeline_call& c) {
@@ -33,9 +51,7 @@ struct Rows : Online {
     query_rows = cut.take(row_stride(d) * LANES);
     gradient_rows = cut.take(row_stride(e) * LANES);
     query_sum = cut.take(sum_rows(d) * LANES);
-    weights = cut.take((keys + WHOLE_KEYS) * LANES);
-    gradients = cut.take((keys + WHOLE_KEYS) * LANES);
-    cap_slopes = c.softcap != 0 ? cut.take((keys + WHOLE_KEYS) * LANES) : nullptr;
+    key_sum = cut.take(round_up(d, WIDTH));
     parts = cut.take(keys / KEYS * 3 * LANES);
     kind = reinterpret_cast<int*>(cut.take(keys / KEYS));
   }
@@ -68,7 +84,58 @@ struct Rows : Online {
     }
     memset(query_sum, 0, static_cast<size_t>(sum_rows(c.head_dim)) * LANES * sizeof(float));
     if (dropout.on()) dropout.begin(block, hash);
+    for (vfloat& x : rest) x = splat(0.0f);
+    recalled = peaked = false;
+    counted = 0;
+    memset(key_sum, 0, static_cast<size_t>(round_up(c.head_dim, WIDTH)) * sizeof(float));
     begin();
+  }
+
+  // Maximum, sum and D as the forward pass left them. If a row has nearly all of its weight on one key it is
+  // `peaked`: its gradient is what is left of dP - D when nearly all of it is gone, and wants a D made of the same dP.
+  // (Row by row: what another row of the block sees must change no bit, N2.)
+  template <class T>
+  void recall(const eyeline_backward& g) {
+    constexpr float PEAKED = 0.99f;
+    alignas(64) float tops[LANES] = {}, totals[LANES] = {}, factors[LANES] = {}, own[LANES] = {};
+    recalled = true;
+    for (int lane = 0; lane < block.count; lane++) {
+      const int64_t at = block.statistic(g.call, lane);
+      tops[lane] = g.forward_max[at];
+      const float sum = totals[lane] = g.forward_sum[at];
+      factors[lane] = sum == 0 ? 0 : 1 / sum;
+      own[lane] = sum > 0 && 1 > sum * PEAKED ? 1 : 0;  // e of the largest score is 1
+      peaked |= own[lane] > 0;
+    }
+    for (int v = 0; v < block.vecs; v++) {
+      top[v] = known_top[v] = load(tops + v * WIDTH);
+      total[v] = known_total[v] = load(totals + v * WIDTH);
+      factor[v] = load(factors + v * WIDTH);
+      own_delta[v] = load(own + v * WIDTH);
+      vfloat x[WIDTH];
+      for (int r = 0; r < WIDTH; r++) x[r] = output_product<T>(g, v * WIDTH + r);
+      transpose(x);
+      delta[v] = x[0];
+      for (int r = 1; r < WIDTH; r++) delta[v] = delta[v] + x[r];
+    }
+  }
+
+  // A row's dO * O, added up to one vector.
+  template <class T>
+  vfloat output_product(const eyeline_backward& g, int lane) const {
+    vfloat sum = splat(0.0f);
+    if (lane >= block.count) return sum;
+    const auto at = [&](const int64_t* stride) {
+      return block.batch * stride[0] + block.head[lane] * stride[1] + block.row[lane] * stride[2];
+    };
+    const auto* gradient =
+        static_cast<const typename T::number*>(g.output_gradient) + at(g.output_gradient_stride);
+    const float* output = g.forward_output + at(g.forward_output_stride);
+    for (int64_t d = 0; d < g.call.value_dim; d += WIDTH) {
+      const int64_t left = g.call.value_dim - d;
+      sum = fma(load_part<T>(gradient + d, left), load_part<Float32>(output + d, left), sum);
+    }
+    return sum;
   }
 
   // The part of the keys from j on that the block sees, its begin a whole number of panels and units from j.
@@ -77,7 +144,9 @@ struct Rows : Online {
     *n = least(j + KEYS, block.end) - *from;
     return *n > 0;
   }
-  int64_t at(int j) const { return static_cast<int64_t>(j - first_key) * LANES; }
+  float* weights(int j) const { return panels.weights + at(j); }
+  float* gradients(int j) const { return panels.gradients + at(j); }
+  float* cap_slopes(int j) const { return panels.cap_slopes ? panels.cap_slopes + at(j) : nullptr; }
 
   // Of KEYS keys: the maximum that e was made with, the sums of e and of e dP; when all are known,
   // what e must be multiplied by.
@@ -88,22 +157,43 @@ struct Rows : Online {
   float* total_of(int j) const { return top_of(j) + LANES; }
   float* delta_of(int j) const { return top_of(j) + 2 * LANES; }
 
+  // Where the rows are recalled: what e of the keys from j on must be multiplied by, right after they were
+  // weighed. Scores that the forward pass summed in another order (decode.h) may lie a little above its maximum.
+  void adjust(int j) const {
+    for (int v = 0; v < block.vecs; v++) {
+      const vfloat above = finite_or_zero(top[v]) - finite_or_zero(known_top[v]);
+      // unused lanes may be far above
+      store(shrink_of(j) + v * WIDTH, exp_or_zero(vmin(above, splat(80.0f))));
+    }
+  }
+
   // The sums of all keys from those of KEYS each. They shrink by the same factors as e: otherwise the
   // weights of a row would not add up to exactly what D is divided by. False if not finite.
   bool conclude(const eyeline_call& c) {
+    vfloat sum[VECS];
     for (int v = 0; v < block.vecs; v++) {
       const vfloat highest = finite_or_zero(top[v]);
-      total[v] = delta[v] = splat(0.0f);
+      total[v] = sum[v] = splat(0.0f);
       for (int j = block.begin / KEYS * KEYS; j < block.end; j += KEYS) {
         if (empty(j)) continue;
-        const vfloat shrink = exp_or_zero(load(top_of(j) + v * WIDTH) - highest);
+        const vfloat shrink =
+            recalled ? load(shrink_of(j) + v * WIDTH) : exp_or_zero(load(top_of(j) + v * WIDTH) - highest);
         total[v] = fma(shrink, load(total_of(j) + v * WIDTH), total[v]);
-        delta[v] = fma(shrink, load(delta_of(j) + v * WIDTH), delta[v]);
+        sum[v] = fma(shrink, load(delta_of(j) + v * WIDTH), sum[v]);
         store(shrink_of(j) + v * WIDTH, shrink);
       }
     }
-    if (!normalizer(c, block, top, total, factor)) return false;
-    for (int v = 0; v < block.vecs; v++) delta[v] = delta[v] * factor[v];
+    if (!recalled && !normalizer(c, block, top, total, factor)) return false;
+    for (int v = 0; v < block.vecs; v++) {
+      const vfloat found = sum[v] * factor[v];
+      if (!recalled) {
+        delta[v] = found;
+        continue;
+      }
+      top[v] = known_top[v];
+      total[v] = known_total[v];
+      delta[v] = pick(own(v), found, delta[v]);
+    }
     return true;
   }
 
@@ -144,10 +234,33 @@ struct Rows : Online {
         if (!part(j, &from, &n) || empty(j)) return true;
         vfloat norm[Vecs];
         for (int v = 0; v < Vecs; v++) norm[v] = load(shrink_of(j) + v * WIDTH) * factor[v];
-        add_rest<Vecs, Dropped>(weights + at(from), gradients + at(from), n, norm, delta, rest);
+        add_rest<Vecs, Dropped>(weights(from), gradients(from), n, norm, delta, rest);
         return true;
       });
-    for (int v = 0; v < block.vecs; v++) delta[v] = delta[v] + rest[v];
+    for (int v = 0; v < block.vecs; v++)
+      delta[v] = delta[v] + (recalled ? pick(own(v), rest[v], splat(0.0f)) : rest[v]);
+  }
+
+  // Whether every row of the block sees all keys of [j, j + n), weighed before.
+  bool all_see(int j, int n) const {
+    return block.full_begin <= j && j + n <= block.full_end && kind_of(j) == static_cast<int>(Tile::FULL);
+  }
+  // Count such keys in, whose sum is given.
+  void count_keys(int keys, const float* sum, int64_t head_dim) {
+    counted += static_cast<float>(keys);
+    for (int64_t d = 0; d < head_dim; d += WIDTH) store(key_sum + d, load(key_sum + d) + load(sum + d));
+  }
+
+  // dS of a row adds up to 0, so that moving the keys that it sees by one vector changes no dQ. Had they been
+  // moved to have their mean at 0, what they have in common would not have been multiplied by what was rounded
+  // (of D, and of dS itself in bfloat16): take that back. A key that some row does not see has no part in it (N2).
+  void center(int64_t head_dim) {
+    if (counted == 0) return;
+    for (int64_t d = 0; d < head_dim; d++)
+      for (int v = 0; v < block.vecs; v++) {
+        float* at = query_sum + d * LANES + v * WIDTH;
+        store(at, fma(splat(-key_sum[d] / counted), rest[v], load(at)));
+      }
   }
 
   // Hand over dQ. False if it is not finite.
@@ -162,6 +275,10 @@ struct Rows : Online {
                   block.head[lane] * stride[1] + block.row[lane] * stride[2];
     return lanes_to_rows<T>(query_sum, scale, block.count, g.call.head_dim, row);
   }
+
+ private:
+  vmask own(int v) const { return less(splat(0.0f), own_delta[v]); }
+  int64_t at(int j) const { return static_cast<int64_t>(j - first_key) * LANES; }
 };
 
 }  // namespace EYELINE_NAMESPACE

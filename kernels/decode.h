@@ -20,7 +20,8 @@ class Decode {
 
   // Whether this is the better way. (Dropout's hash runs along queries.)
   static bool suits(const eyeline_call& c, const Line& line) {
-    return line.length <= MOST_ROWS && c.kv_len > 0 && c.output && c.dropout_threshold == 0;
+    return line.length <= MOST_ROWS && c.kv_len > 0 && c.output && !c.unrounded_output &&
+           c.dropout_threshold == 0;
   }
 
   // How many floats a part leaves behind.

@@ -10,21 +10,26 @@
 
 namespace EYELINE_NAMESPACE {
 
+// Whether all sums are finite.
+template <int Vecs>
+inline bool finite(const vfloat* sum) {
+  vfloat probe = splat(0.0f);  // 0 * x is NaN for NaN and infinity
+  for (int v = 0; v < Vecs; v++) probe = fma(sum[v], splat(0.0f), probe);
+  return !any(negated(equal(probe, splat(0.0f))));
+}
+
 // delta = sum over the keys of e dP. False if it is not finite.
 template <int Vecs>
 [[gnu::noinline]] bool find_delta(const float* weights, const float* gradients, int keys,
                                   vfloat* delta) {
-  vfloat sum[Vecs], probe = splat(0.0f);  // 0 * x is NaN for NaN and infinity
+  vfloat sum[Vecs];
   for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
   for (int k = 0; k < keys; k++, weights += LANES, gradients += LANES)
 #pragma GCC unroll 3
     for (int v = 0; v < Vecs; v++)
       sum[v] = fma(load(weights + v * WIDTH), load(gradients + v * WIDTH), sum[v]);
-  for (int v = 0; v < Vecs; v++) {
-    delta[v] = sum[v];
-    probe = fma(sum[v], splat(0.0f), probe);
-  }
-  return !any(negated(equal(probe, splat(0.0f))));
+  for (int v = 0; v < Vecs; v++) delta[v] = sum[v];
+  return finite<Vecs>(sum);
 }
 
 // rest += norm * sum over the keys of e (dP - D).
@@ -61,24 +66,30 @@ template <int Vecs>
 }
 
 // From e and dP: the weights that reached the output, and dS. Both get 0 in the rows that round the
-// keys up.
+// keys up. They may take the places of e and dP. Adds the sum of dS to `rest`, unless it is not finite:
+// then false.
 template <int Vecs, bool Dropped>
-[[gnu::noinline]] void differentiate(const float* weights, const float* gradients, int keys,
+[[gnu::noinline]] bool differentiate(const float* weights, const float* gradients, int keys,
                                      const vfloat* norm, const vfloat* delta, float scale,
-                                     float* applied, float* slopes) {
+                                     float* applied, float* slopes, vfloat* rest) {
   const vfloat zero = splat(0.0f);
+  vfloat sum[Vecs];
+  for (int v = 0; v < Vecs; v++) sum[v] = zero;
   for (int k = 0; k < keys; k++) {
 #pragma GCC unroll 3
     for (int v = 0; v < Vecs; v++) {
       const int64_t at = k * LANES + v * WIDTH;
       vfloat e = load(weights + at), p = e * norm[v];
+      const vfloat gradient = load(gradients + at);
       if (Dropped) {
         store(applied + at, vmax(e, zero) * norm[v] * splat(scale));
         p = vmax(p, zero - p);
       } else {
         store(applied + at, p);
       }
-      store(slopes + at, p * (load(gradients + at) - delta[v]));
+      const vfloat slope = p * (gradient - delta[v]);
+      sum[v] = sum[v] + slope;
+      store(slopes + at, slope);
     }
   }
   for (int k = keys; k % WHOLE_KEYS; k++)
@@ -86,6 +97,9 @@ template <int Vecs, bool Dropped>
       store(applied + k * LANES + v * WIDTH, zero);
       store(slopes + k * LANES + v * WIDTH, zero);
     }
+  if (!finite<Vecs>(sum)) return false;
+  for (int v = 0; v < Vecs; v++) rest[v] = rest[v] + sum[v];
+  return true;
 }
 
 // dS += P (first - second log P), from e: what numbers of the rows add.
@@ -107,11 +121,14 @@ template <int Vecs>
 
 #if defined(EYELINE_PAIRS)
 // P and dS rounded to bfloat16 at once, without dropout: both in units along the queries [ROW_UNITS],
-// dS also in units along the keys.
+// dS also in units along the keys. Adds the sum of the latter to `rest`, unless it is not
+// finite: then false.
 template <int Vecs>
-[[gnu::noinline]] void differentiate_units(const float* weights, const float* gradients, int keys,
+[[gnu::noinline]] bool differentiate_units(const float* weights, const float* gradients, int keys,
                                            const vfloat* norm, const vfloat* delta, float* applied,
-                                           float* slopes, float* columns) {
+                                           float* slopes, float* columns, vfloat* rest) {
+  vfloat sum[Vecs];
+  for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
   const auto row = [&](int64_t k, int v) {
     vfloat p = splat(0.0f), slope = p;
     if (k < keys) {
@@ -127,14 +144,19 @@ template <int Vecs>
 #pragma GCC unroll 3
     for (int v = 0; v < Vecs; v++) {
       const vfloat low = row(k, v), high = row(k + 1, v);
-      store(columns + k / 2 * LANES + v * WIDTH, as_float(to_pairs(low, high)));
+      const vint pair = to_pairs(low, high);
+      sum[v] = add_pair(pair, sum[v]);
+      store(columns + k / 2 * LANES + v * WIDTH, as_float(pair));
     }
+  if (!finite<Vecs>(sum)) return false;
+  for (int v = 0; v < Vecs; v++) rest[v] = rest[v] + sum[v];
+  return true;
 }
 #else
 // Only named, where a build has no pairs.
 template <int Vecs>
-void differentiate_units(const float* weights, const float* gradients, int keys, const vfloat* norm,
-                         const vfloat* delta, float* applied, float* slopes, float* columns);
+bool differentiate_units(const float* weights, const float* gradients, int keys, const vfloat* norm,
+                         const vfloat* delta, float* applied, float* slopes, float* columns, vfloat* rest);
 #endif
 
 }  // namespace EYELINE_NAMESPACE

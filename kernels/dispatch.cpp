@@ -92,7 +92,7 @@ int check(const eyeline_call* c) {
   if (c->batch * c->heads * c->q_len == 0) return EYELINE_OK;  // pointers may then be anything
   if (c->top_k && (!c->top_values || !c->top_indices)) return EYELINE_BAD_ARGUMENT;
   if (c->dropout_threshold > uint64_t{1} << 32) return EYELINE_BAD_ARGUMENT;
-  if (c->dropout_threshold && (c->entropy || c->top_k || c->received || c->pooled))
+  if ((c->dropout_threshold || c->unrounded_output) && (c->entropy || c->top_k || c->received || c->pooled))
     return EYELINE_UNSUPPORTED;
   return EYELINE_OK;
 }
@@ -100,9 +100,10 @@ int check(const eyeline_call* c) {
 int check(const eyeline_backward* g) {
   if (!g || g->size != static_cast<int32_t>(sizeof *g)) return EYELINE_BAD_STRUCT;
   const eyeline_call& c = g->call;
-  if (c.entropy || c.top_k || c.received || c.pooled) return EYELINE_BAD_ARGUMENT;
+  if (c.entropy || c.top_k || c.received || c.pooled || c.unrounded_output) return EYELINE_BAD_ARGUMENT;
   if (g->sinks_gradient && !c.sinks) return EYELINE_BAD_ARGUMENT;
   if (g->entropy_gradient && !g->entropy) return EYELINE_BAD_ARGUMENT;
+  if (!g->forward_output != !g->forward_max || !g->forward_max != !g->forward_sum) return EYELINE_BAD_ARGUMENT;
   return check(&c);
 }
 

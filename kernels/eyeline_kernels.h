@@ -67,6 +67,7 @@ typedef struct eyeline_call {
   // Results. Any may be NULL, except that something must be asked for. Strides: b, h, i.
   void* output;
   int64_t output_stride[3];
+  float* unrounded_output;  // [b,h,i,value_dim], contiguous: before it is rounded to the dtype. Not with what was seen.
   // [b,h,i]: weight = exp(score - row_max) / row_sum. The two are kept apart because their
   // log-sum-exp would swallow the sum where scores are as large as 1e9. A row that sees no key has
   // row_max = -inf and row_sum = 0.
@@ -84,8 +85,6 @@ typedef struct eyeline_call {
 } eyeline_call;
 
 // Gradients of the output, or of numbers of its rows, with respect to everything that went into them.
-// Nothing but the inputs is needed of the forward pass: maximum and sum of a row are found once more
-// on the way.
 typedef struct eyeline_backward {
   int32_t size;       // sizeof(eyeline_backward)
   eyeline_call call;  // its results are not written, except row_max and row_sum if they are given
@@ -96,6 +95,12 @@ typedef struct eyeline_backward {
   int64_t output_gradient_stride[3];
   void *query_gradient, *key_gradient, *value_gradient;
   int64_t query_gradient_stride[3], key_gradient_stride[3], value_gradient_stride[3];
+
+  // What the forward pass found, all three or none (then it is found once more on the way, which takes longer): its
+  // output before that was rounded to the dtype, and row_max and row_sum. Strides: batch, head, position.
+  const float* forward_output;
+  int64_t forward_output_stride[3];
+  const float *forward_max, *forward_sum;
 
   // Gradients of each row's log-sum-exp and entropy, and the entropies: [b,h,i], or all NULL.
   const float *logsumexp_gradient, *entropy_gradient, *entropy;

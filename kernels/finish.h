@@ -51,6 +51,12 @@ inline bool finish(const eyeline_call& c, const Block& b, vfloat* top, vfloat* t
   if (!normalizer(c, b, top, total, factor)) return false;
   if (!c.output) return true;
   for (int v = 0; v < b.vecs; v++) factor[v] = factor[v] * splat(scale);
+  if (c.unrounded_output) {
+    float* row[LANES];
+    for (int lane = 0; lane < b.count; lane++)
+      row[lane] = c.unrounded_output + b.statistic(c, lane) * c.value_dim;
+    lanes_to_rows<Float32>(output, factor, b.count, c.value_dim, row);
+  }
   typename T::number* row[LANES];
   for (int lane = 0; lane < b.count; lane++) row[lane] = output_row<T>(c, b, lane);
   return lanes_to_rows<T>(output, factor, b.count, c.value_dim, row);

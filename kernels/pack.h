@@ -117,6 +117,16 @@ inline void pack_rows(const typename T::number* from, int64_t stride, int64_t ke
   }
 }
 
+// The sum of all rows, [width rounded up to WIDTH].
+template <class T>
+inline void add_up_rows(const typename T::number* from, int64_t stride, int64_t rows, int64_t width, float* sum) {
+  for (int64_t d = 0; d < width; d += WIDTH) {
+    vfloat x = splat(0.0f);
+    for (int64_t j = 0; j < rows; j++) x = x + load_part<T>(from + j * stride + d, width - d);
+    store(sum + d, x);
+  }
+}
+
 // Keys in panels of ROWS, each turned: [keys / ROWS][width][ROWS]. Keys that round up become 0; there
 // is room for `keys` rounded up to both WIDTH and ROWS.
 template <class T>

@@ -77,12 +77,21 @@ template <int Vecs, bool Live>
   for (int v = 0; v < Vecs; v++) total[v] = total[v] + sum[v];
 }
 
-// Numbers of neighbouring keys, [keys][LANES], in one unit: [units][LANES].
+// x plus both numbers of a pair.
+inline vfloat add_pair(vint pair, vfloat x) { return add_pair_products(pair, splat(0x3f803f80), x); }
+
+// Numbers of neighbouring keys, [keys][LANES], in one unit: [units][LANES]. What became of them is added to
+// `sum`, if that is given.
 template <int Vecs>
-[[gnu::noinline]] void round_to_units(const float* numbers, int keys, float* units) {
+[[gnu::noinline]] void round_to_units(const float* numbers, int keys, float* units,
+                                      vfloat* sum = nullptr) {
   for (int k = 0; k < keys; k += 2, numbers += 2 * LANES, units += LANES)
-    for (int v = 0; v < Vecs * WIDTH; v += WIDTH)
-      store(units + v, as_float(to_pairs(load(numbers + v), k + 1 < keys ? load(numbers + LANES + v) : splat(0.0f))));
+    for (int v = 0; v < Vecs; v++) {
+      const float* at = numbers + v * WIDTH;
+      const vint pair = to_pairs(load(at), k + 1 < keys ? load(at + LANES) : splat(0.0f));
+      store(units + v * WIDTH, as_float(pair));
+      if (sum) sum[v] = add_pair(pair, sum[v]);
+    }
 }
 // Numbers of neighbouring lanes in one unit: [keys][ROW_UNITS].
 template <int Vecs>
@@ -93,7 +102,7 @@ template <int Vecs>
 #else
 // Only named, where a build has no pairs.
 template <int Vecs>
-void round_to_units(const float* numbers, int keys, float* units);
+void round_to_units(const float* numbers, int keys, float* units, vfloat* sum = nullptr);
 template <int Vecs>
 void round_rows(const float* numbers, int keys, float* units);
 #endif

@@ -61,7 +61,8 @@ def attention(
 
     Returns:
         The output, in query's dtype. A query that may see nothing gets exactly 0; one that sees a
-        NaN or an infinity gets NaN.
+        NaN or an infinity gets NaN. Where gradients are wanted it must not be overwritten before
+        they are taken (autograd says so): the kernels begin with it.
 
     Raises:
         TypeError: An argument is not a floating-point tensor.

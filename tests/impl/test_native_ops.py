@@ -59,13 +59,16 @@ def leaves(operands: Operands, grad: bool) -> Operands:
 @pytest.mark.parametrize("problem", [everything(), Problem(*tensors(), scale=1.0)])
 def test_the_operators_keep_what_torch_asks_of_them(problem):
     operands = Operands.of(problem)
-    library.opcheck(torch.ops.eyeline.attend.default, tuple(leaves(operands, grad=True)))
+    for learning in (True, False):
+        library.opcheck(torch.ops.eyeline.attend.default, (learning, *leaves(operands, grad=True)))
     gradient = torch.randn(2, 2, 6, 4)
+    known = [t.detach() for t in torch.ops.eyeline.attend(True, *operands)[:3]]
     for added in (True, False):
-        library.opcheck(
-            torch.ops.eyeline.attend_backward.default,
-            (gradient, added, *leaves(operands, grad=False)),
-        )
+        for kept in (known, [None] * 3):
+            library.opcheck(
+                torch.ops.eyeline.attend_backward.default,
+                (gradient, *kept, added, *leaves(operands, grad=False)),
+            )
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)

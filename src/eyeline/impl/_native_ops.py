@@ -1,11 +1,14 @@
 """The kernels as torch operators, so that autograd, `torch.compile`, `vmap` and tracing know them.
 
-    torch.ops.eyeline.attend(operands)                     -> output, row maximum, row sum
-    torch.ops.eyeline.attend_backward(dO, added, operands) -> a gradient per differentiable operand
-    torch.ops.eyeline.rows(operands)                       -> log-sum-exp and entropy of each row
-    torch.ops.eyeline.rows_backward(numbers, operands)     -> a gradient per differentiable operand
+    torch.ops.eyeline.attend(learning, operands)       -> results
+    torch.ops.eyeline.attend_backward(dO, known, added, operands)
+                                                       -> a gradient per differentiable operand
+    torch.ops.eyeline.rows(operands)                   -> log-sum-exp and entropy of each row
+    torch.ops.eyeline.rows_backward(numbers, operands) -> a gradient per differentiable operand
 
-"operands" are those of `_native_operands.SCHEMA`.
+"operands" are those of `_native_operands.SCHEMA`; "results" are the output, each row's maximum and
+sum, and where gradients will want it ("learning") of half precision the output in float32.
+"known" is what gradients begin with: the output in float32, maximum and sum; or None.
 """
 
 from collections.abc import Sequence
@@ -13,17 +16,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, library
 
-from eyeline.impl._native_backward import run_backward
+from eyeline.impl._native_backward import FEW_KEYS, Results, run_backward
 from eyeline.impl._native_operands import SCHEMA, Operands
 from eyeline.impl._native_run import run
-from eyeline.impl._statistics import RowGradients, Wants
+from eyeline.impl._statistics import Normalizer, RowGradients, Wants
 from eyeline.impl._tiled_backward import RowsBackward, Second
 
 __all__ = ["attend"]
 
 _OPERATORS = library.Library("eyeline", "DEF")
-_OPERATORS.define(f"attend({SCHEMA}) -> (Tensor, Tensor, Tensor)")
-_OPERATORS.define(f"attend_backward(Tensor output_gradient, bool added, {SCHEMA}) -> Tensor[]")
+_OPERATORS.define(f"attend(bool learning, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)")
+_OPERATORS.define(
+    "attend_backward(Tensor output_gradient, Tensor? output, Tensor? maximum, Tensor? total, "
+    f"bool added, {SCHEMA}) -> Tensor[]"
+)
 _OPERATORS.define(f"rows({SCHEMA}) -> (Tensor, Tensor)")
 _OPERATORS.define(
     "rows_backward(Tensor logsumexp_gradient, Tensor entropy_gradient, Tensor entropies, "
@@ -37,7 +43,12 @@ _ROWS_BACKWARD = torch.ops.eyeline.rows_backward.default
 
 def attend(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
     """Output `[B, H, L, D_v]`, maximum and sum of each row `[B, H, L]`; differentiable."""
-    return _ATTEND(*operands)
+    learning = (
+        torch.is_grad_enabled()
+        and operands.shape[3] > FEW_KEYS
+        and any(t.requires_grad for t in operands.differentiable)
+    )
+    return _ATTEND(learning, *operands)[:3]
 
 
 def rows(operands: Operands) -> tuple[Tensor, Tensor]:
@@ -46,28 +57,45 @@ def rows(operands: Operands) -> tuple[Tensor, Tensor]:
 
 
 @library.impl(_OPERATORS, "attend", "CPU")
-def _attend(*operands) -> tuple[Tensor, Tensor, Tensor]:
-    found = run(Operands(*operands), Wants(output=True))
+def _attend(learning: bool, *operands) -> tuple[Tensor, ...]:
+    found = run(Operands(*operands), Wants(output=True, unrounded=learning))
     assert found.output is not None
-    return found.output, found.normalizer.maximum, found.normalizer.total
+    unrounded = found.unrounded
+    if unrounded is None:  # it is the output, or the careful panels were here
+        keep = learning and found.output.dtype != torch.float32
+        unrounded = found.output.float() if keep else torch.empty(0)
+    return found.output, *found.normalizer, unrounded
 
 
 @library.register_fake("eyeline::attend", lib=_OPERATORS)
-def _attend_fake(*operands) -> tuple[Tensor, Tensor, Tensor]:
+def _attend_fake(learning: bool, *operands) -> tuple[Tensor, ...]:
     query, _, value = operands[:3]
     rows = query.shape[:3]
+    output = query.new_empty((*rows, value.shape[-1]))
     maximum, total = (query.new_empty(rows, dtype=torch.float32) for _ in range(2))
-    return query.new_empty((*rows, value.shape[-1])), maximum, total
+    keep = learning and query.dtype != torch.float32
+    return output, maximum, total, query.new_empty(output.shape if keep else 0, dtype=torch.float32)
 
 
 @library.impl(_OPERATORS, "attend_backward", "CPU")
-def _attend_backward(output_gradient: Tensor, added: bool, *operands) -> list[Tensor]:
-    return run_backward(Operands(*operands), output_gradient, added=added)
+def _attend_backward(
+    output_gradient: Tensor,
+    output: Tensor | None,
+    maximum: Tensor | None,
+    total: Tensor | None,
+    added: bool,
+    *operands,
+) -> list[Tensor]:
+    known = None
+    if output is not None and maximum is not None and total is not None:
+        known = Results(output, Normalizer(maximum, total))
+    return run_backward(Operands(*operands), output_gradient, known=known, added=added)
 
 
 @library.register_fake("eyeline::attend_backward", lib=_OPERATORS)
-def _attend_backward_fake(output_gradient: Tensor, added: bool, *arguments) -> list[Tensor]:
-    operands = Operands(*arguments)
+def _attend_backward_fake(*arguments) -> list[Tensor]:
+    added, *rest = arguments[4:]
+    operands = Operands(*rest)
     tensors = [getattr(operands, name) for name in operands.gradients(added)]
     return [t.new_empty(t.shape) for t in tensors]
 
@@ -117,20 +145,32 @@ def _spread(
     return tuple(known.get(name) for name in Operands._fields)
 
 
+def _keep_with_results(ctx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+    learning, *operands = inputs
+    result, maximum, total, unrounded = output
+    exact = result if result.dtype == torch.float32 else unrounded
+    _keep(
+        ctx, (exact, maximum, total, *operands) if learning else (None, None, None, *operands), None
+    )
+
+
 def _attend_gradient(ctx, output_gradient: Tensor, *_unused: Tensor):
-    operands = Operands(*_kept(ctx))
-    added = any(ctx.needs_input_grad[3:5])  # bias, diagonals
-    return _spread(operands, _BACKWARD(output_gradient, added, *operands), added)
+    output, maximum, total, *rest = _kept(ctx)
+    operands = Operands(*rest)
+    added = any(ctx.needs_input_grad[4:6])  # bias, diagonals
+    gradients = _BACKWARD(output_gradient, output, maximum, total, added, *operands)
+    return None, *_spread(operands, gradients, added)
 
 
 def _backward_gradient(ctx, cotangents: list[Tensor]):
-    output_gradient, added, *rest = _kept(ctx)
-    operands = Operands(*rest)
+    kept = _kept(ctx)
+    output_gradient, added, operands = kept[0], kept[4], Operands(*kept[5:])
     names, known = operands.gradients(True), _spread(operands, cotangents, added)
     every = [known[Operands._fields.index(name)] for name in names]
     tensors = (output_gradient, *operands.differentiable)
     first, *seconds = Second.apply(operands.problem(), len(every), *every, *tensors)
-    return first, None, *_spread(operands, seconds)
+    # what is known is a function of the operands: it has no part of its own
+    return first, None, None, None, None, *_spread(operands, seconds)
 
 
 def _keep_with_entropies(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -169,7 +209,9 @@ def _one_by_one(operator):
     return rule
 
 
-library.register_autograd("eyeline::attend", _attend_gradient, setup_context=_keep, lib=_OPERATORS)
+library.register_autograd(
+    "eyeline::attend", _attend_gradient, setup_context=_keep_with_results, lib=_OPERATORS
+)
 library.register_autograd(
     "eyeline::attend_backward", _backward_gradient, setup_context=_keep, lib=_OPERATORS
 )

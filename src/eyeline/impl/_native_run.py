@@ -45,6 +45,8 @@ def _nan_from(careful: Statistics, found: Statistics) -> Statistics:
     for name in ("output", "entropy", "received", "pooled"):
         if (tensor := getattr(found, name)) is not None:
             tensor.masked_fill_(getattr(careful, name).isnan(), torch.nan)
+    if found.unrounded is not None and found.output is not None:
+        found.unrounded.masked_fill_(found.output.isnan(), torch.nan)
     bad = careful.normalizer.total.isnan()
     for tensor in found.normalizer:
         tensor.masked_fill_(bad, torch.nan)
@@ -85,6 +87,8 @@ def _room(operands: Operands, wants: Wants) -> Statistics:
     )
     if wants.output:
         result.output = new(*rows, operands.value.shape[-1], dtype=operands.dtype)
+        if wants.unrounded and operands.dtype != torch.float32:
+            result.unrounded = torch.empty_like(result.output, dtype=torch.float32)
     if k := min(wants.top_k, kv_len):
         result.top_k = TopK(new(*rows, k), new(*rows, k, dtype=torch.int64))
     if wants.pooled is not None:
@@ -139,6 +143,8 @@ def _point(call: Call, result: Statistics, wants: Wants) -> None:
     call.row_max, call.row_sum = (t.data_ptr() for t in result.normalizer)
     if result.output is not None:
         call.output, call.output_stride = result.output.data_ptr(), result.output.stride()[:3]
+    if result.unrounded is not None:
+        call.unrounded_output = result.unrounded.data_ptr()
     if result.entropy is not None:
         call.entropy = result.entropy.data_ptr()
     if result.top_k is not None:

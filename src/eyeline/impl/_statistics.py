@@ -83,6 +83,7 @@ class Wants:
     received: bool = False
     pooled: Pooling | None = None
     output: bool = False
+    unrounded: bool = False  # the output before it was rounded to its dtype, too: kernels only
 
     def __post_init__(self) -> None:
         if self.top_k < 0:
@@ -126,6 +127,7 @@ class Statistics:
         received: Sum of each column, `[batch, num_heads, kv_len]`.
         pooled: `[batch, num_heads, rows, cols]`.
         output: The attention output, `[batch, num_heads, q_len, value_dim]`.
+        unrounded: The output in float32, where it has another dtype and the kernels were asked.
         rows: The weights of some queries, `[batch, num_heads, len(rows), kv_len]`.
     """
 
@@ -135,6 +137,7 @@ class Statistics:
     received: Tensor | None = None
     pooled: Tensor | None = None
     output: Tensor | None = None
+    unrounded: Tensor | None = None
     rows: Tensor | None = None
 
     @property

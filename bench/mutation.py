@@ -397,7 +397,7 @@ KERNEL_MUTANTS = [
     Mutant("centered_around_masked_keys", "backward_rows.h", " && kind_of(j) == static_cast<int>(Tile::FULL);", ";"),
     Mutant("centered_with_sinks", "backward.h", "centers_(!g.call.sinks && ", "centers_("),
     Mutant("centered_with_softcap", "backward.h", " && g.call.softcap == 0 && !numbers())", " && !numbers())"),
-    Mutant("centered_with_numbers", "backward.h", " && !numbers())", ")"),
+    Mutant("centered_with_numbers", "backward.h", "g.call.softcap == 0 && !numbers())", "g.call.softcap == 0)"),
     Mutant("rest_before_rounding", "backward.h", "*rest = PAIRED ? unrounded : s.rest;", "*rest = s.rest;"),
     Mutant("unrounded_output_rounded", "finish.h", "lanes_to_rows<Float32>(output, factor, b.count, c.value_dim, row);", ";"),
     Mutant("struct_size_unchecked", "dispatch.cpp", "if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;", "if (!c) return EYELINE_BAD_STRUCT;"),

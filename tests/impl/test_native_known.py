@@ -173,6 +173,33 @@ def test_what_keys_and_values_have_in_common_costs_no_precision(dtype, case, wal
     assert shifted < (3 if dtype != torch.float32 else 12) * plain
 
 
+@pytest.mark.parametrize("case", ["softcap", "sinks"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_keys_have_in_common_stays_where_the_gradients_of_scores_do_not_add_up_to_0(
+    dtype, case
+):
+    one = problem(dtype, **CASES[case])
+    one.query.mul_(0.25)
+    one.key.add_(8)
+    gradient = cotangent(one)
+    wanted = exact(one, gradient)[0]
+    assert error(once(one, gradient)[0], wanted) < (1e-4 if dtype == torch.float32 else 5e-2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_keys_have_in_common_stays_in_the_gradients_of_log_sum_exp(dtype):
+    """A row's log-sum-exp moves with all of its keys."""
+    one = problem(dtype)
+    one.query.mul_(0.25)
+    one.key.add_(8)
+    query = one.query.requires_grad_()
+    found = torch.autograd.grad(native.rows(one).logsumexp.sum(), query)[0]
+    scale = WIDTH**-0.5
+    keys = one.key.double().repeat_interleave(2, 1)
+    wanted = (scale * query.double() @ keys.mT).softmax(-1) @ keys * scale
+    assert error(found, wanted) < (1e-6 if dtype == torch.float32 else 5e-3)
+
+
 @pytest.mark.parametrize("q_len", [1, 2, 4, 5])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_few_queries(dtype, q_len):

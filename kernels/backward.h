@@ -111,6 +111,7 @@ class Backward {
     slopes_ = cut.take(KEY_ROOM * LANES);
     turned_ = collect_.on() ? cut.take(KEYS * LANES) : nullptr;
     for (float*& paired : paired_) paired = PAIRED ? cut.take(KEY_ROOM * ROW_UNITS) : nullptr;
+    some_sum_ = cut.take(round_up(d, WIDTH));
     key_sums_ = cut.take(keys / KEYS * round_up(d, WIDTH));
     keys_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(d));
     values_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(e));
@@ -307,8 +308,7 @@ class Backward {
   void multiply(Rows& s, int j) {
     int from, n;
     if (!s.part(j, &from, &n) || s.empty(j)) return;
-    if (centers_ && n == least<int64_t>(KEYS, call_.kv_len - j) && s.all_see(j, n))
-      s.count_keys(n, key_sum(j), call_.head_dim);
+    if (centers_) count_keys(s, j, from, n);
     const int64_t rows = units<U>(s.block.count), width = round_up(call_.head_dim, U::PANEL);
     gradient_keys<U>(factors_.values, n, rows, s.gradient_rows, Rows::row_stride(call_.value_dim),
                      sums_.values(target_) + from * sums_.value_width, sums_.value_width);
@@ -320,6 +320,16 @@ class Backward {
                          units<U>(KEYS) * ROWS, ROWS, width, factors_.queries, units<U>(n), s.query_sum, one);
   }
 
+  // Those of the keys [from, from + n) that every row of the block sees have a part in their mean.
+  void count_keys(Rows& s, int j, int from, int n) {
+    const int begin = most(from, s.block.full_begin), end = least(from + n, s.block.full_end);
+    if (begin >= end || s.kind_of(j) != static_cast<int>(Tile::FULL)) return;
+    const bool all = begin == j && end == least<int64_t>(j + KEYS, call_.kv_len);
+    if (!all)
+      add_up_rows<T>(key_row<T>(call_, s.block, begin), call_.key_stride[2], end - begin, call_.head_dim,
+                     some_sum_);
+    s.count_keys(end - begin, all ? key_sum(j) : some_sum_, call_.head_dim);
+  }
   float* key_sum(int j) const { return key_sums_ + j / KEYS * round_up(call_.head_dim, WIDTH); }
 
   // Whether gradients of the rows' own numbers come in.
@@ -372,7 +382,7 @@ class Backward {
   } factors_;  // of the keys at hand: P for dV, dS for dK, dS for dQ
   float *tile_, *applied_, *slopes_, *turned_, *own_sums_;
   float* paired_[3];       // P and dS in units along the queries, dS in units along the keys
-  float* key_sums_;        // of KEYS keys each
+  float *key_sums_, *some_sum_;  // of KEYS keys each; of fewer
   float *keys_, *values_;  // panels for scores and dP
   float* key_columns_;     // panels for dQ
   float* target_ = nullptr;

@@ -241,11 +241,7 @@ struct Rows : Online {
       delta[v] = delta[v] + (recalled ? pick(own(v), rest[v], splat(0.0f)) : rest[v]);
   }
 
-  // Whether every row of the block sees all keys of [j, j + n), weighed before.
-  bool all_see(int j, int n) const {
-    return block.full_begin <= j && j + n <= block.full_end && kind_of(j) == static_cast<int>(Tile::FULL);
-  }
-  // Count such keys in, whose sum is given.
+  // Count keys in that every row of the block sees, whose sum is given.
   void count_keys(int keys, const float* sum, int64_t head_dim) {
     counted += static_cast<float>(keys);
     for (int64_t d = 0; d < head_dim; d += WIDTH) store(key_sum + d, load(key_sum + d) + load(sum + d));

@@ -44,10 +44,14 @@ inline bool normalizer(const eyeline_call& c, const Block& b, vfloat* top, vfloa
   return fine;
 }
 
+// Hand over the output, times scale. If the weights that it was made of were rounded, `rounded` is their sum: what the
+// unrounded output is divided by, so that it is a mean of the values, whatever they have in common.
 template <class T>
-inline bool finish(const eyeline_call& c, const Block& b, vfloat* top, vfloat* total,
+inline bool finish(const eyeline_call& c, const Block& b, vfloat* top, vfloat* total, const vfloat* rounded,
                    const float* output, float scale) {
-  vfloat factor[VECS];
+  vfloat factor[VECS], share[VECS];
+  for (int v = 0; v < b.vecs; v++)
+    share[v] = rounded ? pick(equal(rounded[v], splat(0.0f)), splat(1.0f), total[v] / rounded[v]) : splat(1.0f);
   if (!normalizer(c, b, top, total, factor)) return false;
   if (!c.output) return true;
   for (int v = 0; v < b.vecs; v++) factor[v] = factor[v] * splat(scale);
@@ -55,7 +59,8 @@ inline bool finish(const eyeline_call& c, const Block& b, vfloat* top, vfloat* t
     float* row[LANES];
     for (int lane = 0; lane < b.count; lane++)
       row[lane] = c.unrounded_output + b.statistic(c, lane) * c.value_dim;
-    lanes_to_rows<Float32>(output, factor, b.count, c.value_dim, row);
+    for (int v = 0; v < b.vecs; v++) share[v] = share[v] * factor[v];
+    lanes_to_rows<Float32>(output, share, b.count, c.value_dim, row);
   }
   typename T::number* row[LANES];
   for (int lane = 0; lane < b.count; lane++) row[lane] = output_row<T>(c, b, lane);

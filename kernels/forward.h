@@ -67,7 +67,8 @@ class Forward {
         }
     }
     for (int64_t i = 0; i < blocks; i++)
-      if (!finish<T>(call_, block[i], state_[i].top, state_[i].total, state_[i].output, dropout_.scale()))
+      if (!finish<T>(call_, block[i], state_[i].top, state_[i].total,
+                     PAIRED && !dropout_.on() ? state_[i].rounded : nullptr, state_[i].output, dropout_.scale()))
         return false;
     return true;
   }
@@ -109,7 +110,8 @@ class Forward {
     packed_.template score<Vecs>(b, from, n, s.query, rest_, scores_, top);
     const float* tile = kind == Tile::PARTIAL ? tile_ : nullptr;
     float* paired = PAIRED && !dropout_.on() ? weights_ : nullptr;
-    if (!s.template add<Vecs>(rules_, b, from, n, tile, scores_, top, shrink, nullptr, paired))
+    const bool again = call_.unrounded_output != nullptr;
+    if (!s.template add<Vecs>(rules_, b, from, n, tile, scores_, top, shrink, nullptr, paired, again))
       return false;
     if (dropout_.on()) {
       dropout_.drop<Vecs>(s.hash, from, n, scores_);

@@ -9,11 +9,12 @@ namespace EYELINE_NAMESPACE {
 // What a block knows of its rows so far.
 struct Online {
   vfloat top[VECS], total[VECS];
+  vfloat rounded[VECS];  // `total` of what went into units, where somebody wants to know
 
   void begin() {
     for (int v = 0; v < VECS; v++) {
       top[v] = splat(-INFINITE);
-      total[v] = splat(0.0f);
+      total[v] = rounded[v] = splat(0.0f);
     }
   }
 
@@ -25,9 +26,10 @@ struct Online {
   //   shrink   [Vecs], written: what everything summed so far must be multiplied by
   //   slope    [n][LANES], written if softcap is on and the caller wants it: its derivative
   //   units    [n / 2][LANES]: if given, the exponentials go there, in pairs of keys
+  //   again    whether to add them up in `rounded` as well
   template <int Vecs>
   bool add(const Rules& rules, const Block& b, int j, int n, const float* tile, float* scores,
-           vfloat* highest, vfloat* shrink, float* slope = nullptr, float* units = nullptr) {
+           vfloat* highest, vfloat* shrink, float* slope = nullptr, float* units = nullptr, bool again = false) {
     // where no rule adds anything, keys that all queries see need no change
     const bool limits_only = !tile && !rules.softcap();
     int before = limits_only ? least(most(b.full_begin - j, 0), n) : n;
@@ -51,23 +53,27 @@ struct Online {
       highest[v] = finite_or_zero(top[v]);
       shrink[v] = exp_or_zero(old - highest[v]);
       total[v] = total[v] * shrink[v];
+      rounded[v] = rounded[v] * shrink[v];
     }
-    weigh<Vecs, false>(scores, 0, before, highest, units);
-    weigh<Vecs, true>(scores, before, until, highest, units);
-    weigh<Vecs, false>(scores, until, n, highest, units);
+    weigh<Vecs, false>(scores, 0, before, highest, units, again);
+    weigh<Vecs, true>(scores, before, until, highest, units, again);
+    weigh<Vecs, false>(scores, until, n, highest, units, again);
     return true;
   }
 
  private:
   template <int Vecs, bool Live>
-  void weigh(float* scores, int from, int to, const vfloat* highest, float* units) {
+  void weigh(float* scores, int from, int to, const vfloat* highest, float* units, bool again) {
     if (from >= to) return;
     scores += from * LANES;
 #if defined(EYELINE_PAIRS)
-    if (units)
-      return exponentiate_units<Vecs, Live>(scores, to - from, highest, total, units + from / 2 * LANES);
+    if (units) {
+      units += from / 2 * LANES;
+      if (again) return exponentiate_units<Vecs, Live, true>(scores, to - from, highest, total, rounded, units);
+      return exponentiate_units<Vecs, Live, false>(scores, to - from, highest, total, rounded, units);
+    }
 #endif
-    (void)units;
+    (void)units, (void)again;
     exponentiate<Vecs, Live, false>(scores, to - from, highest, total, nullptr);
   }
 };

@@ -47,17 +47,25 @@ template <int Vecs, bool Live, bool Moment>
 }
 
 #if defined(EYELINE_PAIRS)
+// x plus both numbers of a pair.
+inline vfloat add_pair(vint pair, vfloat x) { return add_pair_products(pair, splat(0x3f803f80), x); }
+
 // The same with the exponentials of two neighbouring keys in one unit, [units][LANES]: rounded to
-// bfloat16 after they were summed.
-template <int Vecs, bool Live>
+// bfloat16 after they were summed. `Rounded`: and summed once more, which is added to `rounded`.
+template <int Vecs, bool Live, bool Rounded>
 [[gnu::noinline]] void exponentiate_units(const float* scores, int keys, const vfloat* top,
-                                          vfloat* total, float* units) {
-  vfloat sum[Vecs];
-  for (int v = 0; v < Vecs; v++) sum[v] = splat(0.0f);
+                                          vfloat* total, vfloat* rounded, float* units) {
+  vfloat sum[Vecs], sum_rounded[Vecs];
+  for (int v = 0; v < Vecs; v++) sum[v] = sum_rounded[v] = splat(0.0f);
   const auto exponential = [&](const float* at, int v) {
     vfloat x = load(at) - top[v];
     if (!Live) x = vmax(splat(-1e4f), x);
     return exp_live<true>(x);
+  };
+  const auto end = [&](int v, vfloat low, vfloat high) {
+    const vint pair = to_pairs(low, high);
+    if (Rounded) sum_rounded[v] = add_pair(pair, sum_rounded[v]);
+    store(units + v * WIDTH, as_float(pair));
   };
   int k = 0;
   for (; k + 1 < keys; k += 2, scores += 2 * LANES, units += LANES) {
@@ -66,19 +74,19 @@ template <int Vecs, bool Live>
       const vfloat low = exponential(scores + v * WIDTH, v);
       const vfloat high = exponential(scores + LANES + v * WIDTH, v);
       sum[v] = sum[v] + (low + high);
-      store(units + v * WIDTH, as_float(to_pairs(low, high)));
+      end(v, low, high);
     }
   }
   for (int v = 0; k < keys && v < Vecs; v++) {
     const vfloat last = exponential(scores + v * WIDTH, v);
     sum[v] = sum[v] + last;
-    store(units + v * WIDTH, as_float(to_pairs(last, splat(0.0f))));
+    end(v, last, splat(0.0f));
   }
-  for (int v = 0; v < Vecs; v++) total[v] = total[v] + sum[v];
+  for (int v = 0; v < Vecs; v++) {
+    total[v] = total[v] + sum[v];
+    if (Rounded) rounded[v] = rounded[v] + sum_rounded[v];
+  }
 }
-
-// x plus both numbers of a pair.
-inline vfloat add_pair(vint pair, vfloat x) { return add_pair_products(pair, splat(0x3f803f80), x); }
 
 // Numbers of neighbouring keys, [keys][LANES], in one unit: [units][LANES]. What became of them is added to
 // `sum`, if that is given.

@@ -15,18 +15,16 @@
 #include "collect.h"
 #include "derivative.h"
 #include "key_sums.h"
-#include "microkernel.h"
+#include "line_keys.h"
 
 namespace EYELINE_NAMESPACE {
 
 template <class T, class U>
 class Backward {
  public:
-  using number = typename T::number;
-
   Backward(const eyeline_backward& g, const Line& line, bool own_sums, Scratch& scratch)
       : all_(g), call_(g.call), line_(line), rules_(g.call), dropout_(g.call), collect_(g, line),
-        sums_(g.call), rest_(Scale(g.call.scale).rest), at_once_(blocks_at_once(g, line)),
+        keys_(g.call), sums_(g.call), rest_(Scale(g.call.scale).rest), at_once_(blocks_at_once(g, line)),
         at_once_twice_(least(at_once_, blocks_at_once_twice(g.call))),
         centers_(!g.call.sinks && g.call.softcap == 0 && !numbers()) {
     Cutter measure(nullptr);
@@ -59,7 +57,7 @@ class Backward {
     memset(target_, 0, static_cast<size_t>(sums_.size) * sizeof(float));
     batch_ = index / line_.heads;
     kv_head_ = index % line_.heads;
-    pack_keys();
+    keys_.read(batch_, kv_head_);
     const int64_t each = at_once_ * LANES;
     for (int64_t i = rounds(all_, line_) - 1 - part; i >= 0; i -= step)
       if (!round(index, i * each, least((i + 1) * each, line_.length))) return false;
@@ -103,7 +101,6 @@ class Backward {
   static constexpr int64_t NEAR_FLOATS = (SMALL_BLOCKS ? 100 : 256) << 10, FAR_FLOATS = 8 << 20;
 
   void place(Cutter& cut, bool own_sums) {
-    const int64_t d = call_.head_dim, e = call_.value_dim, keys = round_up(call_.kv_len, KEYS);
     for (int64_t i = 0; i < at_once_; i++) rows_[i].place(cut, call_);
     for (int64_t i = 0; i < at_once_twice_; i++) panels_[i].place(cut, call_);
     tile_ = cut.take(KEYS * LANES);
@@ -111,41 +108,8 @@ class Backward {
     slopes_ = cut.take(KEY_ROOM * LANES);
     turned_ = collect_.on() ? cut.take(KEYS * LANES) : nullptr;
     for (float*& paired : paired_) paired = PAIRED ? cut.take(KEY_ROOM * ROW_UNITS) : nullptr;
-    some_sum_ = cut.take(round_up(d, WIDTH));
-    key_sums_ = cut.take(keys / KEYS * round_up(d, WIDTH));
-    keys_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(d));
-    values_ = cut.take(keys / KEYS * KEY_ROOM * units<U>(e));
-    key_columns_ = cut.take(units<U>(keys) * round_up(d, U::PANEL));
+    keys_.place(cut);
     own_sums_ = own_sums ? cut.take(sums_.size) : nullptr;
-  }
-
-  // Keys and values of the line as the products want them, once for all rounds.
-  void pack_keys() {
-    const eyeline_call& c = call_;
-    const int64_t d = c.head_dim, e = c.value_dim;
-    const auto at = [&](const void* p, const int64_t* stride) {
-      return static_cast<const number*>(p) + batch_ * stride[0] + kv_head_ * stride[1];
-    };
-    const number *key = at(c.key, c.key_stride), *value = at(c.value, c.value_stride);
-    for (int64_t j = 0; j < c.kv_len; j += KEYS) {
-      const int64_t n = least<int64_t>(KEYS, c.kv_len - j), room = j / KEYS * KEY_ROOM;
-      const number *k = key + j * c.key_stride[2], *v = value + j * c.value_stride[2];
-      float* columns = key_columns_ + units<U>(j) * round_up(d, U::PANEL);
-      add_up_rows<T>(k, c.key_stride[2], n, d, key_sum(j));
-      if constexpr (TILED<U>) {
-        pack_key_tiles(k, c.key_stride[2], n, d, keys_ + room * units<U>(d));
-        pack_key_tiles(v, c.value_stride[2], n, e, values_ + room * units<U>(e));
-        pack_value_tiles(k, c.key_stride[2], n, d, columns);
-      } else if constexpr (PAIRED) {
-        pack_unit_panels(k, c.key_stride[2], n, d, keys_ + room * units<U>(d));
-        pack_unit_panels(v, c.value_stride[2], n, e, values_ + room * units<U>(e));
-        pack_value_units(k, c.key_stride[2], n, d, units<U>(KEYS), columns);
-      } else {
-        pack_panels<T>(k, c.key_stride[2], n, d, keys_ + room * d);
-        pack_panels<T>(v, c.value_stride[2], n, e, values_ + room * e);
-        pack_values<T>(k, c.key_stride[2], n, d, KEYS, columns);
-      }
-    }
   }
 
   bool round(int64_t index, int64_t start, int64_t stop) {
@@ -245,13 +209,10 @@ class Backward {
       top[v] = unused[v] = s.top[v];
       s.total[v] = splat(0.0f);
     }
-    const int64_t panel = j / KEYS * KEY_ROOM + from - j;
-    score_panels<Vecs, U>(keys_ + panel * units<U>(call_.head_dim), n, s.query, call_.head_dim, rest_, weights,
-                       top);
+    score_panels<Vecs, U>(keys_.keys(from), n, s.query, call_.head_dim, rest_, weights, top);
     const float* added = tile == Tile::PARTIAL ? tile_ : nullptr;
     if (!s.template add<Vecs>(rules_, b, from, n, added, weights, top, unused, cap_slopes)) return false;
-    score_panels<Vecs, U>(values_ + panel * units<U>(call_.value_dim), n, s.gradient, call_.value_dim, 1,
-                       gradients, unused);
+    score_panels<Vecs, U>(keys_.values(from), n, s.gradient, call_.value_dim, 1, gradients, unused);
     if (dropout_.on()) drop_gradients<Vecs>(dropout_, s.hash, from, n, weights, gradients);
     if (s.recalled) s.adjust(j);
     if (s.recalled && !s.peaked) return true;
@@ -308,29 +269,14 @@ class Backward {
   void multiply(Rows& s, int j) {
     int from, n;
     if (!s.part(j, &from, &n) || s.empty(j)) return;
-    if (centers_) count_keys(s, j, from, n);
-    const int64_t rows = units<U>(s.block.count), width = round_up(call_.head_dim, U::PANEL);
+    if (centers_) keys_.count(s, from, n);
+    const int64_t rows = units<U>(s.block.count);
     gradient_keys<U>(factors_.values, n, rows, s.gradient_rows, Rows::row_stride(call_.value_dim),
                      sums_.values(target_) + from * sums_.value_width, sums_.value_width);
     gradient_keys<U>(factors_.keys, n, rows, s.query_rows, Rows::row_stride(call_.head_dim),
                      sums_.keys(target_) + from * sums_.key_width, sums_.key_width);
-    vfloat one[Vecs];
-    for (int v = 0; v < Vecs; v++) one[v] = splat(1.0f);
-    output_keys<Vecs, U>(key_columns_ + units<U>(j) * width + (from - j) / U::TERMS * (TILED<U> ? width : ROWS),
-                         units<U>(KEYS) * ROWS, ROWS, width, factors_.queries, units<U>(n), s.query_sum, one);
+    keys_.template add_times<Vecs>(factors_.queries, from, n, s.query_sum);
   }
-
-  // Those of the keys [from, from + n) that every row of the block sees have a part in their mean.
-  void count_keys(Rows& s, int j, int from, int n) {
-    const int begin = most(from, s.block.full_begin), end = least(from + n, s.block.full_end);
-    if (begin >= end || s.kind_of(j) != static_cast<int>(Tile::FULL)) return;
-    const bool all = begin == j && end == least<int64_t>(j + KEYS, call_.kv_len);
-    if (!all)
-      add_up_rows<T>(key_row<T>(call_, s.block, begin), call_.key_stride[2], end - begin, call_.head_dim,
-                     some_sum_);
-    s.count_keys(end - begin, all ? key_sum(j) : some_sum_, call_.head_dim);
-  }
-  float* key_sum(int j) const { return key_sums_ + j / KEYS * round_up(call_.head_dim, WIDTH); }
 
   // Whether gradients of the rows' own numbers come in.
   bool numbers() const { return all_.logsumexp_gradient || all_.entropy_gradient; }
@@ -369,6 +315,7 @@ class Backward {
   Rules rules_;
   Dropout dropout_;
   Collect collect_;
+  LineKeys<T, U> keys_;
   KeySums sums_;
   float rest_;
   int64_t at_once_, at_once_twice_;  // blocks of a round; those of them that walk twice at the same time
@@ -382,9 +329,6 @@ class Backward {
   } factors_;  // of the keys at hand: P for dV, dS for dK, dS for dQ
   float *tile_, *applied_, *slopes_, *turned_, *own_sums_;
   float* paired_[3];       // P and dS in units along the queries, dS in units along the keys
-  float *key_sums_, *some_sum_;  // of KEYS keys each; of fewer
-  float *keys_, *values_;  // panels for scores and dP
-  float* key_columns_;     // panels for dQ
   float* target_ = nullptr;
 };
 

@@ -226,7 +226,7 @@ MUTANTS = [
     Mutant("operands_sinks_in_half", OPERANDS, "problem.sinks.to(torch.float32)", "problem.sinks"),
     Mutant("gradient_nan_forgotten", "impl/_native_backward.py", "gradient.masked_fill_(other.isnan(), torch.nan)", "pass"),
     Mutant("gradient_of_spread_rows", "impl/_native_backward.py", "if output_gradient.stride(-1) != 1:", "if False:"),
-    Mutant("diagonals_not_learnt", "impl/_native_ops.py", "ctx.needs_input_grad[3:5]", "ctx.needs_input_grad[3:4]"),
+    Mutant("diagonals_not_learnt", "impl/_native_ops.py", "ctx.needs_input_grad[4:6]", "ctx.needs_input_grad[4:5]"),
     Mutant("gradient_of_hidden_nan", "impl/_native_backward.py", "finite = output_gradient.nan_to_num(0, 0, 0)", "finite = output_gradient"),
     # complete panels
     Mutant("piece_begins_at_zero", "impl/_complete.py", "pieces.append(Piece(span, begin, end))", "pieces.append(Piece(span, 0, end))"),
@@ -401,7 +401,7 @@ KERNEL_MUTANTS = [
     Mutant("centered_with_softcap", "backward.h", " && g.call.softcap == 0 && !numbers())", " && !numbers())"),
     Mutant("centered_with_numbers", "backward.h", "g.call.softcap == 0 && !numbers())", "g.call.softcap == 0)"),
     Mutant("rest_before_rounding", "backward.h", "*rest = PAIRED ? unrounded : s.rest;", "*rest = s.rest;"),
-    Mutant("unrounded_output_rounded", "finish.h", "lanes_to_rows<Float32>(output, factor, b.count, c.value_dim, row);", ";"),
+    Mutant("unrounded_output_rounded", "finish.h", "lanes_to_rows<Float32>(output, share, b.count, c.value_dim, row);", ";"),
     Mutant("struct_size_unchecked", "dispatch.cpp", "if (!c || c->size != static_cast<int32_t>(sizeof *c)) return EYELINE_BAD_STRUCT;", "if (!c) return EYELINE_BAD_STRUCT;"),
 ]  # fmt: skip
 

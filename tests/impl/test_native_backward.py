@@ -5,7 +5,7 @@ import torch
 
 from eyeline import masks
 from eyeline.biases import Diagonals, TensorBias
-from eyeline.impl import _native_backward, native, reference
+from eyeline.impl import native, reference
 from eyeline.impl._native_backward import run_backward
 from eyeline.impl._native_operands import Operands
 from eyeline.impl._problem import Problem
@@ -58,16 +58,6 @@ def test_what_is_added_may_go_without(spoiled):
     assert names == ["query", "key", "value", "sinks"] and len(fewer) == 4
     for name, found_alone in zip(names, fewer, strict=True):
         torch.testing.assert_close(found_alone, every[name], rtol=0, atol=0, equal_nan=True)
-
-
-@pytest.fixture
-def careful_calls(monkeypatch):
-    calls = []
-    honest = _native_backward.careful_backward
-    monkeypatch.setattr(
-        _native_backward, "careful_backward", lambda *args: calls.append(1) or honest(*args)
-    )
-    return calls
 
 
 @pytest.mark.parametrize(

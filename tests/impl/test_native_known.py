@@ -6,7 +6,7 @@ import torch
 import eyeline
 from eyeline import masks
 from eyeline.biases import Diagonals, TensorBias
-from eyeline.impl import _native_backward, native, reference
+from eyeline.impl import native, reference
 from eyeline.impl._native_backward import FEW_KEYS, Results, run_backward
 from eyeline.impl._native_operands import Operands
 from eyeline.impl._problem import Problem
@@ -64,16 +64,6 @@ def twice(one, gradient):
 
 def error(found, wanted):
     return ((found.double() - wanted).norm() / wanted.norm()).item()
-
-
-@pytest.fixture
-def careful_calls(monkeypatch):
-    calls = []
-    honest = _native_backward.careful_backward
-    monkeypatch.setattr(
-        _native_backward, "careful_backward", lambda *args: calls.append(1) or honest(*args)
-    )
-    return calls
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -177,6 +177,20 @@ def test_keyboard_alone(visit):
     assert "dog" in page.locator(".words").first.inner_text()
 
 
+def test_a_key_counts_in_the_moment_the_sheet_is_shut(visit):
+    """The dialog's close event comes a task after it has closed; keys need not wait for it."""
+    page = visit("token=3").page
+    page.keyboard.press("?")
+    focused = page.evaluate(
+        "(() => { const press = () => document.body.dispatchEvent("
+        "new KeyboardEvent('keydown', { key: '/', bubbles: true }));"
+        " press(); const open = document.activeElement.id;"
+        " document.querySelector('dialog').close(); press();"
+        " return [open, document.activeElement.id] })()"
+    )
+    assert focused == ["", "text"]
+
+
 def test_tab_reaches_everything_and_focus_is_seen(visit):
     page = visit("token=3").page
     reached = set()

@@ -25,7 +25,8 @@ export function keys(event: KeyboardEvent, store: Store, root: HTMLElement): voi
     else if (target.matches("input, textarea, select")) target.blur();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || store.help || !store.reading) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || !store.reading) return;
+  if (root.querySelector("dialog[open]")) return; // store.help lags: "close" comes a task after closing
   if (target.matches("input, textarea, select")) return;
   if (event.key.startsWith("Arrow") && target.closest("[data-own-keys]")) return;
   const act = action(event.key, store, root, target);

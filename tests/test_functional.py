@@ -186,10 +186,15 @@ def test_auto_is_never_the_reference_and_names_are_checked():
 
 def test_a_named_implementation_that_cannot_raises(monkeypatch):
     q, k, v = inputs((1, 2, 5, 4), (1, 2, 5, 4), (1, 2, 5, 4))
-    tiled = eyeline.impl.IMPLEMENTATIONS["tiled"]
+    tiled, native = (eyeline.impl.IMPLEMENTATIONS[name] for name in ("tiled", "native"))
     monkeypatch.setattr(tiled, "unsupported", lambda *_: "it is Sunday")
+    monkeypatch.setattr(native, "unsupported", lambda *_: None)
     with pytest.raises(ValueError, match="impl='tiled' cannot do this: it is Sunday; use impl='a"):
         eyeline.attention(q, k, v, impl="tiled")
+    monkeypatch.setattr(native, "unsupported", lambda *_: "it rains")
+    monkeypatch.setattr(native, "missing", lambda: None)
+    with pytest.raises(ValueError, match="it rains, and it is Sunday; impl='reference' may"):
+        eyeline.attention(q, k, v)
 
 
 def _problem(q, k, v):

@@ -62,7 +62,9 @@ def attention(
     Returns:
         The output, in query's dtype. A query that may see nothing gets exactly 0; one that sees a
         NaN or an infinity gets NaN. Where gradients are wanted it must not be overwritten before
-        they are taken (autograd says so): the kernels begin with it.
+        they are taken (autograd says so): the kernels begin with it. `torch.compile` and
+        `torch.func` (grad, vjp, jacrev, vmap, one in the other) know the kernels; forward mode
+        (jvp, jacfwd) and `torch.func` of float64 take `impl="reference"`.
 
     Raises:
         TypeError: An argument is not a floating-point tensor.

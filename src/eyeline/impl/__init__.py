@@ -37,22 +37,23 @@ def choose(name: str, problem: Problem, wants: Wants | None = None) -> ModuleTyp
         wants: The statistics that are asked for, if any are.
 
     Raises:
-        ValueError: The name is unknown, or the named implementation cannot do the problem.
+        ValueError: The name is unknown, or none that it stands for can do the problem.
     """
-    if name == "auto":
-        if (reason := native.missing()) is not None:
-            _say_once(reason)
-        for candidate in _AUTO:
-            if IMPLEMENTATIONS[candidate].unsupported(problem, wants) is None:
-                return IMPLEMENTATIONS[candidate]
-        raise ValueError("no implementation can do this attention call")
-    if name not in IMPLEMENTATIONS:
+    if name == "auto" and (reason := native.missing()) is not None:
+        _say_once(reason)
+    if name != "auto" and name not in IMPLEMENTATIONS:
         known = ", ".join(["auto", *IMPLEMENTATIONS])
         raise ValueError(f"impl={name!r} is unknown; choose one of {known}")
-    reason = IMPLEMENTATIONS[name].unsupported(problem, wants)
-    if reason is not None:
-        raise ValueError(f"impl={name!r} cannot do this: {reason}; use impl='auto'")
-    return IMPLEMENTATIONS[name]
+    reasons = []
+    for candidate in _AUTO if name == "auto" else (name,):
+        reason = IMPLEMENTATIONS[candidate].unsupported(problem, wants)
+        if reason is None:
+            return IMPLEMENTATIONS[candidate]
+        reasons.append(reason)
+    advice = "impl='reference' may, and holds all n x n weights"
+    if any(IMPLEMENTATIONS[other].unsupported(problem, wants) is None for other in _AUTO):
+        advice = "use impl='auto'"
+    raise ValueError(f"impl={name!r} cannot do this: {', and '.join(reasons)}; {advice}")
 
 
 def quick(name: str) -> Callable[..., Tensor | None]:

@@ -15,12 +15,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, library
+from torch.autograd import Function
 
 from eyeline.impl._native_backward import FEW_KEYS, Results, run_backward
 from eyeline.impl._native_operands import SCHEMA, Operands
 from eyeline.impl._native_run import run
 from eyeline.impl._statistics import Normalizer, RowGradients, Wants
-from eyeline.impl._tiled_backward import RowsBackward, Second
+from eyeline.impl._tiled_backward import RowsBackward, Second, double_backward
+from eyeline.impl._transforms import FORWARD_MODE
 
 __all__ = ["attend"]
 
@@ -41,6 +43,13 @@ _ROWS = torch.ops.eyeline.rows.default
 _ROWS_BACKWARD = torch.ops.eyeline.rows_backward.default
 
 
+def _call(operator, *arguments):
+    """The operator, or under `torch.func` the function that stands for it there."""
+    if torch._C._are_functorch_transforms_active():
+        return _FUNCTIONS[operator].apply(*arguments)
+    return operator(*arguments)
+
+
 def attend(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
     """Output `[B, H, L, D_v]`, maximum and sum of each row `[B, H, L]`; differentiable."""
     learning = (
@@ -48,12 +57,12 @@ def attend(operands: Operands) -> tuple[Tensor, Tensor, Tensor]:
         and operands.shape[3] > FEW_KEYS
         and any(t.requires_grad for t in operands.differentiable)
     )
-    return _ATTEND(learning, *operands)[:3]
+    return _call(_ATTEND, learning, *operands)[:3]
 
 
 def rows(operands: Operands) -> tuple[Tensor, Tensor]:
     """Log-sum-exp and entropy of each row, `[B, H, L]`; differentiable once."""
-    return _ROWS(*operands)
+    return _call(_ROWS, *operands)
 
 
 @library.impl(_OPERATORS, "attend", "CPU")
@@ -158,19 +167,29 @@ def _attend_gradient(ctx, output_gradient: Tensor, *_unused: Tensor):
     output, maximum, total, *rest = _kept(ctx)
     operands = Operands(*rest)
     added = any(ctx.needs_input_grad[4:6])  # bias, diagonals
-    gradients = _BACKWARD(output_gradient, output, maximum, total, added, *operands)
+    gradients = _call(_BACKWARD, output_gradient, output, maximum, total, added, *operands)
     return None, *_spread(operands, gradients, added)
 
 
-def _backward_gradient(ctx, cotangents: list[Tensor]):
+def _backward_gradient(ctx, cotangents: Sequence[Tensor]):
     kept = _kept(ctx)
     output_gradient, added, operands = kept[0], kept[4], Operands(*kept[5:])
-    names, known = operands.gradients(True), _spread(operands, cotangents, added)
-    every = [known[Operands._fields.index(name)] for name in names]
-    tensors = (output_gradient, *operands.differentiable)
-    first, *seconds = Second.apply(operands.problem(), len(every), *every, *tensors)
+    every = _spread(operands, cotangents, added)[:_DIFFERENTIABLE]
+    first, *seconds = _SECOND.apply(output_gradient, *every, *operands)
     # what is known is a function of the operands: it has no part of its own
     return first, None, None, None, None, *_spread(operands, seconds)
+
+
+def _second(output_gradient: Tensor, *arguments) -> tuple[Tensor, ...]:
+    """Gradients of (output_gradient, *operands.differentiable), from those of the gradients."""
+    operands = Operands(*arguments[_DIFFERENTIABLE:])
+    cotangents = dict(zip(Operands._fields, arguments[:_DIFFERENTIABLE], strict=False))
+    every = tuple(cotangents[name] for name in operands.gradients(True))
+    return double_backward(operands.problem(), output_gradient, every)
+
+
+def _no_third_gradient(ctx, *_cotangents: Tensor):
+    Second.backward(ctx)  # raises
 
 
 def _keep_with_entropies(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -180,15 +199,16 @@ def _keep_with_entropies(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> N
 def _rows_gradient(ctx, logsumexp_gradient: Tensor, entropy_gradient: Tensor):
     entropies, *rest = _kept(ctx)
     operands = Operands(*rest)
-    gradients = _ROWS_BACKWARD(logsumexp_gradient, entropy_gradient, entropies, *operands)
+    numbers = logsumexp_gradient, entropy_gradient, entropies
+    gradients = _call(_ROWS_BACKWARD, *numbers, *operands)
     return _spread(operands, gradients)
 
 
-def _no_second_gradient(ctx, cotangents: list[Tensor]):
+def _no_second_gradient(ctx, *_cotangents: object):
     RowsBackward.backward(ctx)  # raises
 
 
-def _one_by_one(operator):
+def _one_by_one(call):
     """`vmap` without a rule of its own: each item is a call."""
 
     def rule(info, in_dims: tuple, *arguments):
@@ -198,31 +218,49 @@ def _one_by_one(operator):
                 x if dim is None else x.select(dim, i)
                 for x, dim in zip(arguments, in_dims, strict=True)
             )
-            results.append(operator(*taken))
-        stacked = [torch.stack(each) for each in zip(*results, strict=True)]
-        return (
-            (tuple(stacked), (0,) * len(stacked))
-            if operator in (_ATTEND, _ROWS)
-            else (stacked, [0] * len(stacked))
-        )
+            results.append(call(*taken))
+        stacked = type(results[0])(torch.stack(each) for each in zip(*results, strict=True))
+        return stacked, type(stacked)([0] * len(stacked))
 
     return rule
 
 
-library.register_autograd(
-    "eyeline::attend", _attend_gradient, setup_context=_keep_with_results, lib=_OPERATORS
-)
-library.register_autograd(
-    "eyeline::attend_backward", _backward_gradient, setup_context=_keep, lib=_OPERATORS
-)
-library.register_autograd(
-    "eyeline::rows", _rows_gradient, setup_context=_keep_with_entropies, lib=_OPERATORS
-)
-library.register_autograd(
-    "eyeline::rows_backward", _no_second_gradient, setup_context=_keep, lib=_OPERATORS
-)
-for _name, _operator in (
-    *(("attend", _ATTEND), ("attend_backward", _BACKWARD)),
-    *(("rows", _ROWS), ("rows_backward", _ROWS_BACKWARD)),
+def _no_forward_mode(ctx, *_tangents: object):
+    raise NotImplementedError(f"the kernels have no {FORWARD_MODE}: jacrev, or impl='reference'")
+
+
+def _as_function(call, keep, gradient, lists: bool = False) -> type[Function]:
+    """What `torch.func` can transform: it does not transform what `register_autograd` makes.
+
+    Args:
+        call: What it computes.
+        keep: Its `setup_context`.
+        gradient: Its backward pass.
+        lists: Whether `call` returns a list, and `gradient` takes one.
+    """
+
+    class Transformed(Function):
+        forward = staticmethod(lambda *arguments: tuple(call(*arguments)))
+        setup_context = staticmethod(keep)
+        backward = staticmethod(lambda ctx, *g: gradient(ctx, g) if lists else gradient(ctx, *g))
+        vmap = staticmethod(_one_by_one(lambda *arguments: Transformed.apply(*arguments)))
+        jvp = staticmethod(_no_forward_mode)
+
+    return Transformed
+
+
+_DIFFERENTIABLE = 6
+"""So many of the operands come first, and may take gradients."""
+
+_SECOND = _as_function(_second, _keep, _no_third_gradient)
+_FUNCTIONS: dict[object, type[Function]] = {}
+for _operator, _setup, _gradient in (
+    (_ATTEND, _keep_with_results, _attend_gradient),
+    (_BACKWARD, _keep, _backward_gradient),
+    (_ROWS, _keep_with_entropies, _rows_gradient),
+    (_ROWS_BACKWARD, _keep, _no_second_gradient),
 ):
-    library.register_vmap(f"eyeline::{_name}", _one_by_one(_operator), lib=_OPERATORS)
+    library.register_autograd(_operator, _gradient, setup_context=_setup, lib=_OPERATORS)
+    library.register_vmap(_operator, _one_by_one(_operator), lib=_OPERATORS)
+    _lists = _operator in (_BACKWARD, _ROWS_BACKWARD)
+    _FUNCTIONS[_operator] = _as_function(_operator, _setup, _gradient, _lists)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from eyeline.impl._native_library import DTYPES, WIDEST, Call, Library, library
 
@@ -71,10 +72,11 @@ def attend(
 
 
 def _watched() -> bool:
-    """Whether somebody records what torch is asked to do: addresses would escape them."""
+    """Whether somebody follows what torch is asked to do: addresses would escape them."""
     return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
+        or forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
     )
 

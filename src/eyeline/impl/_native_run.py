@@ -17,6 +17,7 @@ from eyeline.impl._native_library import DTYPES, Call, Library, library
 from eyeline.impl._native_operands import Operands
 from eyeline.impl._statistics import Normalizer, Statistics, TopK, Wants, divide_by_area
 from eyeline.impl._tiled_measure import measure as careful_measure
+from eyeline.impl._transforms import wrapped
 
 
 def run(operands: Operands, wants: Wants) -> Statistics:
@@ -98,6 +99,11 @@ def _room(operands: Operands, wants: Wants) -> Statistics:
 
 def describe(call: Call, operands: Operands) -> list[Any]:
     """Write the operands into the call; returns what must stay alive."""
+    if wrapped(operands.differentiable):
+        raise ValueError(
+            "the kernels look at tensors that have memory, torch.func's (grad, vmap, …) have none: "
+            "look outside of what it transforms, or use impl='reference'"
+        )
     call.size, call.dtype = ctypes.sizeof(Call), DTYPES[operands.dtype]
     call.threads = torch.get_num_threads()
     call.batch, call.heads, call.q_len, call.kv_len = operands.shape

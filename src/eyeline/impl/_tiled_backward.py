@@ -68,7 +68,7 @@ class Second(torch.autograd.Function):
     @staticmethod
     def forward(ctx, problem: Problem, count: int, *tensors):
         cotangents, (output_gradient, *inputs) = tensors[:count], tensors[count:]
-        return _double_backward(problem.with_tensors(tuple(inputs)), output_gradient, cotangents)
+        return double_backward(problem.with_tensors(tuple(inputs)), output_gradient, cotangents)
 
     @staticmethod
     def backward(ctx, *_cotangents):
@@ -230,7 +230,7 @@ def _softcap_slope(panels: Panels, query_NMD: Tensor, cols: slice) -> Tensor:
     return raw.div_(panels.problem.softcap).tanh_().square_().neg_().add_(1)
 
 
-def _double_backward(
+def double_backward(
     problem: Problem, output_gradient: Tensor, cotangents: tuple[Tensor | None, ...]
 ) -> tuple[Tensor, ...]:
     """Differentiate the gradients block by block with autograd; linear memory, once.

@@ -17,6 +17,7 @@ from eyeline.impl._native_operands import Operands
 from eyeline.impl._native_run import run
 from eyeline.impl._problem import Problem
 from eyeline.impl._statistics import Normalizer, Reduce, RowNumbers, Statistics, Wants
+from eyeline.impl._transforms import FORWARD_MODE, forward_mode
 
 MOST_TOP_K = 64
 
@@ -39,6 +40,8 @@ def unsupported(problem: Problem, wants: Wants | None = None) -> str | None:
         return f"heads are {query.shape[-1]} wide, the kernels go up to {WIDEST}"
     if wants is not None and wants.top_k > MOST_TOP_K:
         return f"the kernels find up to {MOST_TOP_K} largest weights, not {wants.top_k}"
+    if forward_mode(problem.differentiable):
+        return f"the kernels have no {FORWARD_MODE}"
     return missing() or _native_rules.too_large(problem)
 
 

@@ -38,10 +38,15 @@ from eyeline.impl._tiling import (
     row_blocks,
     rows_per_block,
 )
+from eyeline.impl._transforms import FORWARD_MODE, forward_mode, transformed
 
 
 def unsupported(problem: Problem, wants: Wants | None = None) -> str | None:
-    """Why this implementation cannot do the problem: it always can."""
+    """Why this implementation cannot do the problem: where torch transforms it."""
+    if forward_mode(problem.differentiable):
+        return f"tiled attention has no {FORWARD_MODE}"
+    if transformed(problem.differentiable):
+        return "tiled attention cannot be transformed by torch.func (grad, jacrev, vmap, …)"
     return None
 
 

@@ -13,8 +13,9 @@ class Chunks {
  public:
   // Of whole rounds of `at_once` queries.
   Chunks(const eyeline_call& c, int64_t at_once, int threads) : call_(c), heads_(c.batch * c.heads) {
-    const int64_t rounds = ceil_div(c.q_len, at_once), wanted = ceil_div(8 * threads, heads_);
-    queries_ = (threads == 1 ? rounds : most<int64_t>(rounds / wanted, 1)) * at_once;
+    // few heads are cut less often: each chunk has sums as long as the keys
+    const int64_t rounds = ceil_div(c.q_len, at_once), all = (heads_ < 4 ? 8 : 16) * threads;
+    queries_ = ceil_div(rounds, threads == 1 ? 1 : ceil_div(all, heads_)) * at_once;
     per_head_ = ceil_div(c.q_len, queries_);
     received_ = c.received && per_head_ > 1 ? c.kv_len : 0;
     edges_ = c.pooled && per_head_ > 1 ? 2 * c.pool_cols : 0;

@@ -138,6 +138,11 @@ inline unsigned gather_at_least(const float* column, int count, float bound) {
   const vfloat x = _mm512_mask_i32gather_ps(splat(0.0f), there, _mm512_mullo_epi32(number, splat(Stride)), column, 4);
   return _mm512_mask_cmp_ps_mask(there, x, splat(bound), _CMP_GE_OQ);
 }
+// List the numbers of the lanes that are named; returns how many. Writes a whole vector.
+inline int list_lanes(vmask named, vint numbers, int* list) {
+  store(list, _mm512_maskz_compress_epi32(named, numbers));
+  return __builtin_popcount(named);
+}
 
 // x[r] lane c  <->  x[c] lane r.
 inline void transpose(vfloat (&x)[16]) {

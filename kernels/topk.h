@@ -9,7 +9,7 @@
 
 namespace EYELINE_NAMESPACE {
 
-constexpr int GROUP = 2 * ROWS;  // two tiles of the scores' product
+constexpr int GROUP = 2 * ROWS;  // two tiles of the scores' product; of few keys one, where that is worth it
 constexpr int MOST_TOP = 64;
 
 class TopK {
@@ -18,8 +18,11 @@ class TopK {
     k_ = k;
     if (k == 0) return;
     const int columns = most(k, FEW);
-    room_ = (2 * k - 1) * GROUP;
-    maxima_ = cut.take(ceil_div(kv_len, GROUP) * LANES);
+#if defined(EYELINE_GATHER)
+    if (kv_len <= SHORT) group_ = ROWS;
+#endif
+    room_ = (2 * k - 1) * group_;
+    maxima_ = cut.take(ceil_div(kv_len, group_) * LANES);
     bound_ = cut.take(LANES);
     ties_ = cut.take(LANES);
     count_ = reinterpret_cast<int*>(cut.take(LANES));
@@ -31,9 +34,9 @@ class TopK {
 
   // Note the maxima of `keys` keys that begin at panel position `at`, a multiple of GROUP.
   void note(const float* scores, int at, int keys, int vecs) {
-    for (int k = 0; k < keys; k += GROUP) {
-      float* to = maxima_ + (at + k) / GROUP * LANES;
-      const int here = least(GROUP, keys - k);
+    for (int k = 0; k < keys; k += group_) {
+      float* to = maxima_ + (at + k) / group_ * LANES;
+      const int here = least(group_, keys - k);
       for (int v = 0; v < vecs * WIDTH; v += WIDTH) {
         vfloat highest = load(scores + k * LANES + v);
         for (int i = 1; i < here; i++) highest = vmax(highest, load(scores + (k + i) * LANES + v));
@@ -44,22 +47,23 @@ class TopK {
   // The same from the maxima of each ROWS keys, [keys / ROWS][LANES].
   void note_tiles(const float* tiles, int at, int keys, int vecs) {
     const int count = ceil_div(keys, ROWS);
-    for (int t = 0; t < count; t += 2, tiles += 2 * LANES) {
-      float* to = maxima_ + (at / GROUP + t / 2) * LANES;
+    const int each = group_ / ROWS;
+    for (int t = 0; t < count; t += each, tiles += each * LANES) {
+      float* to = maxima_ + (at / group_ + t / each) * LANES;
       for (int v = 0; v < vecs * WIDTH; v += WIDTH)
-        store(to + v, t + 1 < count ? vmax(load(tiles + v), load(tiles + LANES + v)) : load(tiles + v));
+        store(to + v, each > 1 && t + 1 < count ? vmax(load(tiles + v), load(tiles + LANES + v)) : load(tiles + v));
     }
   }
   void note_nothing(int at, int keys) {
-    for (int k = 0; k < keys; k += GROUP)
+    for (int k = 0; k < keys; k += group_)
       for (int v = 0; v < LANES; v += WIDTH)
-        store(maxima_ + (at + k) / GROUP * LANES + v, splat(-INFINITE));
+        store(maxima_ + (at + k) / group_ * LANES + v, splat(-INFINITE));
   }
 
   // The maxima of `keys` keys are noted, -inf where all of a group is masked.
   void begin(int keys, int vecs) {
     vecs_ = vecs;
-    const int groups = static_cast<int>(ceil_div(keys, GROUP));
+    const int groups = static_cast<int>(ceil_div(keys, group_));
     for (int v = 0; v < vecs * WIDTH; v += WIDTH) {
       store(bound_ + v, vmax(kth_maximum(maxima_ + v, groups), splat(LOWEST)));
       store(ties_ + v, splat(0.0f));
@@ -70,12 +74,12 @@ class TopK {
   // Keep each lane's scores that reach T, of the `keys` keys that begin at `at`. The first of all has the
   // number `first_key`.
   void collect(const float* scores, int at, int keys, int first_key) {
-    for (int k = 0; k < keys; k += GROUP, scores += GROUP * LANES) {
-      const float* maxima = maxima_ + (at + k) / GROUP * LANES;
+    for (int k = 0; k < keys; k += group_, scores += group_ * LANES) {
+      const float* maxima = maxima_ + (at + k) / group_ * LANES;
       for (int v = 0; v < vecs_ * WIDTH; v += WIDTH) {
         const vfloat maximum = load(maxima + v);
         const vmask hit = negated(less(maximum, load(bound_ + v)));
-        if (bits(hit) & EVERY) collect_group(scores + v, least(GROUP, keys - k), hit, maximum, v, first_key + at + k);
+        if (bits(hit) & EVERY) collect_group(scores + v, least(group_, keys - k), hit, maximum, v, first_key + at + k);
       }
     }
   }
@@ -97,7 +101,7 @@ class TopK {
   const int* key(int i) const { return best_key_ + i * LANES; }
 
  private:
-  static constexpr int FEW = 8;
+  static constexpr int FEW = 8, SHORT = 1024;
   static constexpr float LOWEST = -3.40282347e38f;  // of the finite numbers
   static constexpr unsigned EVERY = (1u << WIDTH) - 1;
 
@@ -108,13 +112,22 @@ class TopK {
     store(ties_ + v, ties);
     hit = both(hit, negated(both(equal(maximum, bound), less(splat(static_cast<float>(k_)), ties))));
     // no room is left only where there are NaN, and then nobody reads it
-    hit = both(hit, less(load(count_ + v), splat(static_cast<int>(room_) - GROUP + 1)));
+    hit = both(hit, less(load(count_ + v), splat(static_cast<int>(room_) - group_ + 1)));
     const auto keep = [&](int i, int lane) {
       const int64_t place = count_[v + lane]++ * LANES + v + lane;
       found_[place] = scores[i * LANES + lane];
       found_key_[place] = first_key + i;
     };
 #if defined(EYELINE_GATHER)
+    if (group_ < GROUP) {  // so few keys that most groups are hit: look at all lanes
+      int list[ROWS * WIDTH + WIDTH], listed = 0;
+      for (int i = 0; i < keys; i++) {
+        const vmask here = both(hit, negated(less(load(scores + i * LANES), bound)));
+        listed += list_lanes(here, plus(lane_numbers(), splat(i * WIDTH)), list + listed);
+      }
+      for (int n = 0; n < listed; n++) keep(list[n] / WIDTH, list[n] % WIDTH);
+      return;
+    }
     for (unsigned lanes = bits(hit) & EVERY; lanes; lanes &= lanes - 1) {
       const int lane = __builtin_ctz(lanes);
       unsigned reached = gather_at_least<LANES>(scores + lane, keys, bound_[v + lane]);
@@ -227,6 +240,7 @@ class TopK {
   }
 
   int k_ = 0, vecs_ = 0;
+  int group_ = GROUP;         // keys in one
   int64_t room_ = 0;
   float* maxima_ = nullptr;   // [groups][LANES]
   float* bound_ = nullptr;    // [LANES], T: finite, so that nothing masked reaches it

@@ -1,8 +1,11 @@
 // Masks, biases and softcap: what stands between q·k and softmax, for one tile of scores.
 //
 // Bias and dense mask lie in memory row by row, our lanes run down the rows: a tile of them is put
-// together row-wise, turned, and then added like one number per score, -inf where masked.
+// together row-wise, turned, and then added like one number per score, -inf where masked. A mask alone
+// need not be turned: each lane has the bits of 32 keys of its row, and a key's bit is tested in all lanes.
 #pragma once
+#include <string.h>
+
 #include <type_traits>
 
 #include "block.h"
@@ -17,14 +20,16 @@ enum class Tile { EMPTY, FULL, PARTIAL };
 class Rules {
  public:
   explicit Rules(const eyeline_call& c)
-      : call_(c), additive_(c.dense_mask || c.bias || c.diagonal), softcap_(c.softcap) {}
+      : call_(c), additive_(c.dense_mask || c.bias || c.diagonal),
+        bits_(c.dense_mask && !c.bias && !c.diagonal && c.dense_mask_stride[3] == 1), softcap_(c.softcap) {}
 
   bool additive() const { return additive_; }
   bool softcap() const { return softcap_ != 0; }
 
-  // What the rules do to keys [j, j + n) of the block, and what is to be added to the scores.
+  // What the rules do to keys [j, j + n) of the block, and what is to be added to the scores; or bits.
   Tile prepare(const Block& b, int j, int n, float* tile) const {
     if (!additive_) return Tile::FULL;
+    if (bits_) return write_bits(b, j, n, reinterpret_cast<uint32_t*>(tile));
     Tile kind = call_.dense_mask ? scan_mask(b, j, n) : Tile::FULL;
     if (kind == Tile::EMPTY || (kind == Tile::FULL && !call_.bias && !call_.diagonal)) return kind;
     if ((call_.bias && call_.bias_stride[3] != 1) || (call_.dense_mask && call_.dense_mask_stride[3] != 1))
@@ -44,7 +49,7 @@ class Rules {
   bool apply(const Block& b, int j, int n, const float* tile, float* scores, vfloat* top,
              float* slope = nullptr) const {
     if (tile && softcap_ == 0 && b.full_begin <= j && j + n <= b.full_end)
-      return add<Vecs>(n, tile, scores, top);
+      return bits_ ? hide<Vecs>(n, tile, scores, top) : add<Vecs>(n, tile, scores, top);
     unsigned bad = 0;
     for (int v = 0; v < Vecs; v++) {
       const vint first = load(b.first + v * WIDTH), last = load(b.last + v * WIDTH);
@@ -59,7 +64,9 @@ class Rules {
           s = splat(softcap_) * share;
           if (slope) store(slope + k * LANES + v * WIDTH, splat(1.0f) - share * share);
         }
-        if (tile) {
+        if (tile && bits_) {
+          live = both(live, written(tile, k, v));
+        } else if (tile) {
           vfloat added = load(tile + k * LANES + v * WIDTH);
           live = both(live, negated(equal(added, masked)));  // a NaN is live: it must be heard of
           s = s + added;
@@ -92,12 +99,30 @@ class Rules {
         highest[v] = vmax(highest[v], s);
         store(scores + k * LANES + v * WIDTH, s);
       }
-    unsigned bad = 0;
-    for (int v = 0; v < Vecs; v++) {
-      top[v] = highest[v];
-      bad |= bits(negated(equal(spoiled[v], zero))) & ((1u << WIDTH) - 1);
+    return settle<Vecs>(highest, spoiled, top);
+  }
+
+  // The same where all that is done is to mask.
+  template <int Vecs>
+  static bool hide(int n, const float* tile, float* scores, vfloat* top) {
+    const vfloat masked = splat(-INFINITE), zero = splat(0.0f);
+    vfloat highest[Vecs], spoiled[Vecs];
+    for (int v = 0; v < Vecs; v++) highest[v] = top[v], spoiled[v] = zero;
+    for (int begin = 0; begin < n; begin += 32, tile += LANES) {
+      vint words[Vecs], bit = splat(1);
+      for (int v = 0; v < Vecs; v++) words[v] = as_int(load(tile + v * WIDTH));
+      const int end = least(begin + 32, n);
+      for (int k = begin; k < end; k++, bit = plus(bit, bit))
+        for (int v = 0; v < Vecs; v++) {
+          const vmask live = any_bit(words[v], bit);
+          vfloat s = load(scores + k * LANES + v * WIDTH);
+          spoiled[v] = spoiled[v] + pick(live, s * zero, zero);  // NaN unless s is finite
+          s = pick(live, s, masked);
+          highest[v] = vmax(highest[v], s);
+          store(scores + k * LANES + v * WIDTH, s);
+        }
     }
-    return !bad;
+    return settle<Vecs>(highest, spoiled, top);
   }
 
   // Set to 0 what belongs to masked scores.
@@ -108,7 +133,7 @@ class Rules {
       for (int k = 0; k < n; k++) {
         const int64_t at = k * LANES + v * WIDTH;
         vmask live = both(less(splat(j + k), last), less(first, splat(j + k + 1)));
-        if (tile) live = both(live, negated(equal(load(tile + at), splat(-INFINITE))));
+        if (tile) live = both(live, bits_ ? written(tile, k, v) : negated(equal(load(tile + at), splat(-INFINITE))));
         store(panel + at, pick(live, load(panel + at), splat(0.0f)));
       }
     }
@@ -135,6 +160,42 @@ class Rules {
   vfloat cap(vfloat s) const { return splat(softcap_) * tanh(s * splat(1 / softcap_)); }
 
  private:
+  template <int Vecs>
+  static bool settle(const vfloat* highest, const vfloat* spoiled, vfloat* top) {
+    unsigned bad = 0;
+    for (int v = 0; v < Vecs; v++) {
+      top[v] = highest[v];
+      bad |= bits(negated(equal(spoiled[v], splat(0.0f)))) & ((1u << WIDTH) - 1);
+    }
+    return !bad;
+  }
+
+  // A mask's bits: [ceil(n / 32)][LANES], key k is bit k % 32.
+  Tile write_bits(const Block& b, int j, int n, uint32_t* words) const {
+    const int64_t* s = call_.dense_mask_stride;
+    const uint8_t* row[LANES];
+    const int lanes = b.vecs * WIDTH;
+    for (int lane = 0; lane < lanes; lane++)
+      row[lane] = call_.dense_mask + b.batch * s[0] + b.head[lane] * s[1] + b.row[lane] * s[2] + j;
+    uint32_t some = 0, every = ~0u;
+    for (int k = 0; k < n; k += 32, words += LANES) {
+      const int here = least(32, n - k);
+      const uint32_t beyond = here < 32 ? ~0u << here : 0;
+      for (int lane = 0; lane < lanes; lane++) {
+        uint8_t last[32] = {};
+        if (here < 32) memcpy(last, row[lane] + k, static_cast<size_t>(here));
+        __builtin_prefetch(row[lane] + k + 2 * KEYS);  // of the next keys: too many rows for the CPU to foresee
+        words[lane] = bits_of_bytes(here < 32 ? last : row[lane] + k);
+        some |= words[lane];
+        every &= words[lane] | beyond;
+      }
+    }
+    return !some ? Tile::EMPTY : every == ~0u ? Tile::FULL : Tile::PARTIAL;
+  }
+  static vmask written(const float* tile, int k, int v) {
+    return any_bit(as_int(load(tile + k / 32 * LANES + v * WIDTH)), splat(static_cast<int>(1u << k % 32)));
+  }
+
   // Keys [j + begin, j + n) of the tile, wherever their numbers lie.
   void turn(const Block& b, int j, int begin, int n, float* tile) const {
     for (int first = 0; first < b.count; first += WIDTH) {
@@ -220,6 +281,7 @@ class Rules {
 
   const eyeline_call& call_;
   bool additive_;
+  bool bits_;  // nothing is added, a mask is written out
   float softcap_;
 };
 

@@ -85,6 +85,16 @@ inline vmask load_bytes(const uint8_t* p) {
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(wide, splat(0)))};
 }
 
+// The same of 32 bytes, a bit each.
+inline uint32_t bits_of_bytes(const uint8_t* p) {
+  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return ~static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_setzero_si256())));
+}
+// Where a has any bit of b; b has one.
+inline vmask any_bit(vint a, vint b) {
+  return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(a, b), b))};
+}
+
 // to[c][r] = x[r] lane c.
 #define EYELINE_WEAVE
 inline void weave(const vfloat (&x)[ROWS], float* to) {

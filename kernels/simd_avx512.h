@@ -129,6 +129,13 @@ inline vmask load_bytes(const uint8_t* p) {
                             _mm_set1_epi8(-1));
 }
 
+// The same of 32 bytes, a bit each.
+inline uint32_t bits_of_bytes(const uint8_t* p) {
+  const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm256_test_epi8_mask(x, x);
+}
+inline vmask any_bit(vint a, vint b) { return _mm512_test_epi32_mask(a, b); }
+
 // Which of up to 16 numbers of a column are no less than `bound`: a bit for each.
 #define EYELINE_GATHER
 template <int Stride>

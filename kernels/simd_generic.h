@@ -133,6 +133,13 @@ inline vmask load_bytes(const uint8_t* p) {
   for (int i = 0; i < WIDTH; i++) x[i] = p[i] != 0 ? -1 : 0;
   return {x};
 }
+// The same of 32 bytes, a bit each.
+inline uint32_t bits_of_bytes(const uint8_t* p) {
+  uint32_t found = 0;
+  for (int i = 0; i < 32; i++) found |= static_cast<uint32_t>(p[i] != 0) << i;
+  return found;
+}
+inline vmask any_bit(vint a, vint b) { return {(a & b) != 0}; }
 
 // x[r] lane c  <->  x[c] lane r.
 inline void transpose(vfloat (&x)[4]) {

@@ -382,7 +382,38 @@ def test_ordinary_numbers_take_no_careful_path(careful_calls):
     some = masks.dense(torch.rand(70, 70) < 0.5)
     measured(q, k, v, attn_mask=masks.causal() & some)
     measured(q, k, v, attn_mask=some, softcap=2.0)
+    added = torch.randn(70, 70).masked_fill(torch.eye(70) > 0, -torch.inf)
+    measured(q, k, v, attn_mask=added, is_causal=True)
+    measured(q, k, v, attn_mask=added, softcap=2.0)
+    measured(q, k, v, attn_mask=some, bias=added.nan_to_num(0, 0, 0))
     assert not careful_calls
+
+
+@pytest.mark.parametrize("q_len, kv_len", [(50, 31), (50, 32), (3, 33), (130, 129), (49, 200)])
+@pytest.mark.parametrize("how", ["cells", "rows", "columns", "turned", "one key", "none"])
+def test_written_masks_of_every_shape(q_len, kv_len, how):
+    """Their bits are read 32 keys at a time, where keys lie side by side."""
+    torch.manual_seed(0)
+    drawn = {
+        "cells": torch.rand(2, 4, q_len, kv_len) < 0.5,
+        "rows": (torch.rand(2, 1, q_len, 1) < 0.5).expand(2, 1, q_len, kv_len),
+        "columns": torch.rand(2, 1, 1, kv_len) < 0.5,
+        "turned": (torch.rand(kv_len, q_len) < 0.5).T,
+        "one key": torch.arange(kv_len) == kv_len - 1,
+        "none": torch.zeros(q_len, kv_len, dtype=torch.bool),
+    }
+    q, k, v = torch.randn(2, 4, q_len, 16), *torch.randn(2, 2, 4, kv_len, 16)
+    options = {"attn_mask": drawn[how], "softcap": 3.0 if how == "columns" else None}
+    ours, theirs = (
+        eyeline.observe(q, k, v, **options, impl=impl) for impl in ("native", "reference")
+    )
+    torch.testing.assert_close(ours[0], theirs[0])
+    torch.testing.assert_close(ours[1].dense(), theirs[1].dense())
+    everything = eyeline.Measure(top_k=2, entropy=True, received=True)
+    for one, other in zip(
+        *(seen.take(everything).top_k for _, seen in (ours, theirs)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def test_lengths_of_zero_need_no_kernels():

@@ -8,6 +8,7 @@ from eyeline import masks
 from eyeline._types import Tile
 from eyeline.biases import Alibi
 from eyeline.impl import _native_window, _windows, native
+from eyeline.impl._statistics import Normalizer
 
 pytestmark = pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
 
@@ -82,3 +83,17 @@ def test_a_maximum_that_others_found_is_not_passed():
     whole = seen.problem.whole()
     found = _native_window.weights(seen.problem, seen.normalizer, whole)
     assert float(found.max()) <= 1 and bool(found.isfinite().all())
+
+
+@pytest.mark.parametrize("mask", [masks.dense(torch.eye(70) > 0), masks.sliding_window((0, 0))])
+def test_a_weight_is_never_above_1(mask):
+    """Other arithmetic may have found a maximum that is passed by a rounding: here of 1,000."""
+    q = torch.full((1, 1, 70, 16), 16.0)
+    seen = eyeline.observe(q, q, q, attn_mask=mask, impl="native")[1]
+    top, total = seen.normalizer
+    assert (top > 1000).all()
+    lower = Normalizer(top.nextafter(torch.tensor(0.0)), total)
+    assert torch.equal(
+        _native_window.weights(seen.problem, lower, Tile.whole(1, 1, 70, 70)),
+        torch.eye(70)[None, None],
+    )

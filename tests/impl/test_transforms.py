@@ -184,3 +184,39 @@ def test_tiled_says_that_it_cannot_be_transformed(transform):
         transform(lambda q: eyeline.attention(q, key, value, impl="tiled").sum())(query)
     # what is not transformed itself may be called there
     transform(lambda q: q.sum() + eyeline.attention(key, key, value, impl="tiled").sum())(query)
+
+
+@pytest.mark.parametrize("site", [0, 1, 2])
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, 3e38])
+def test_special_values_of_one_example_stay_there(impl, number, site):
+    """Which way is taken depends on all of them, what comes out does not."""
+    if impl == "tiled":
+        pytest.skip("says that it cannot be transformed")
+    inputs = tensors(6, 3)
+    inputs[site][1, 0, 1, 4, 2] = number
+
+    def loss(*inputs):
+        return eyeline.attention(*inputs, is_causal=True, impl=impl).square().sum()
+
+    outputs = vmap(lambda *i: eyeline.attention(*i, is_causal=True, impl=impl))(*inputs)
+    gradients = vmap(grad(loss, argnums=(0, 1, 2)))(*inputs)
+    for i in range(3):
+        alone = tuple(t[i] for t in inputs)
+        expected = eyeline.attention(*alone, is_causal=True, impl=impl)
+        torch.testing.assert_close(outputs[i], expected, rtol=0, atol=0, equal_nan=True)
+        leaves = tuple(t.clone().requires_grad_() for t in alone)
+        for ours, theirs in zip(gradients, torch.autograd.grad(loss(*leaves), leaves), strict=True):
+            torch.testing.assert_close(ours[i], theirs, equal_nan=True)
+
+
+@forward
+def test_forward_mode_of_special_values():
+    query, key, value = tensors(6)
+    key[0, 0, 4] = torch.nan
+    _, tangent = jvp(
+        lambda q: eyeline.attention(q, key, value, is_causal=True, impl="reference"),
+        (query,),
+        (key.nan_to_num(1.0),),
+    )
+    assert tangent[0, 0, 4:].isnan().all() and tangent[0, 0, :4].isfinite().all()
+    assert tangent[0, 1].isfinite().all()

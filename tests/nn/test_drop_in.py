@@ -240,3 +240,26 @@ def test_shapes_that_do_not_fit(shapes, masks, said):
     given = {name: torch.zeros(shape, dtype=torch.bool) for name, shape in masks.items()}
     with pytest.raises((AssertionError, RuntimeError), match=said):
         ours(*(torch.randn(shape) for shape in shapes), **given)
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_a_gradient_for_each_example(need_weights):
+    """`torch.func` maps over the module."""
+    ours = MultiheadAttention(16, 2, batch_first=True)
+    theirs = torch.nn.MultiheadAttention(16, 2, batch_first=True)
+    theirs.load_state_dict(ours.state_dict())
+    parameters = {name: p.detach() for name, p in ours.named_parameters()}
+    examples = torch.randn(3, 1, 5, 16)
+
+    def gradient(module):
+        def loss(parameters, x):
+            options = {"need_weights": need_weights}
+            output, _ = torch.func.functional_call(module, parameters, (x, x, x), options)
+            return output.square().mean()
+
+        return torch.func.grad(loss)
+
+    found = torch.func.vmap(gradient(ours), in_dims=(None, 0))(parameters, examples)
+    for i, example in enumerate(examples):  # torch's own warns that it is mapped over slowly
+        for name, wanted in gradient(theirs)(parameters, example).items():
+            torch.testing.assert_close(found[name][i], wanted)

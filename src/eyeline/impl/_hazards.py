@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eyeline._types import Tile
 from eyeline.impl._problem import Problem
+from eyeline.impl._transforms import unwrapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +79,19 @@ def find_hazards(
 class _ZeroWhereBad(torch.autograd.Function):
     """Zero in the forward pass, invisible in the backward pass: a NaN gradient must stay NaN."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, tensor: Tensor, good: Tensor) -> Tensor:
+    def forward(tensor: Tensor, good: Tensor) -> Tensor:
         return tensor.where(good, 0)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, _good: None) -> Tensor:
+        return tangent
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
@@ -93,6 +104,7 @@ def _zeroed(tensor: Tensor, good: Tensor) -> Tensor:
 
 def _magnitude(tensor: Tensor) -> float:
     """The largest absolute value; NaN or inf if there is one."""
+    tensor = unwrapped(tensor)  # a branch depends on it, and vmap cannot take two
     if tensor.numel() == 0:
         return 0.0
     low, high = torch.aminmax(tensor.detach())

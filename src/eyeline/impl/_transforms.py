@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_batchedtensor, is_functorch_wrapped_tensor
+from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 
-__all__ = ["FORWARD_MODE", "forward_mode", "transformed", "wrapped"]
+__all__ = ["FORWARD_MODE", "forward_mode", "transformed", "unwrapped", "wrapped"]
 
 FORWARD_MODE = "derivatives in forward mode (jvp, jacfwd, hessian)"
 
@@ -31,3 +31,10 @@ def transformed(tensors: Iterable[Tensor]) -> bool:
     return torch._C._are_functorch_transforms_active() and any(
         is_batchedtensor(t) or (is_functorch_wrapped_tensor(t) and t.requires_grad) for t in tensors
     )
+
+
+def unwrapped(tensor: Tensor) -> Tensor:
+    """All the numbers that `torch.func` sees as one tensor: of `vmap` those of every item."""
+    while is_functorch_wrapped_tensor(tensor):
+        tensor = get_unwrapped(tensor)
+    return tensor

@@ -108,6 +108,17 @@ def test_second_gradients_and_no_third(length):
 
 
 @kernels
+def test_compiled_gradients_leave_the_graph_and_are_right():
+    query, key, value = tensors(20)
+
+    def slope(query):
+        return grad(lambda q: eyeline.attention(q, key, value).square().sum())(query)
+
+    compiled = torch.compile(slope, backend="aot_eager")
+    torch.testing.assert_close(compiled(query), slope(query))
+
+
+@kernels
 def test_numbers_of_the_rows():
     query, key, value = tensors(20)
 

@@ -244,7 +244,9 @@ def _as_function(call, keep, gradient, lists: bool = False) -> type[Function]:
         setup_context = staticmethod(keep)
         backward = staticmethod(lambda ctx, *g: gradient(ctx, g) if lists else gradient(ctx, *g))
         vmap = staticmethod(_one_by_one(lambda *arguments: Transformed.apply(*arguments)))
-        jvp = staticmethod(_no_forward_mode)
+        jvp = staticmethod(
+            _no_forward_mode
+        )  # and `torch.compile` leaves the graph: it cannot trace this
 
     return Transformed
 

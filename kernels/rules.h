@@ -26,7 +26,8 @@ class Rules {
   bool additive() const { return additive_; }
   bool softcap() const { return softcap_ != 0; }
 
-  // What the rules do to keys [j, j + n) of the block, and what is to be added to the scores; or bits.
+  // What the rules do to keys [j, j + n) of the block, and into `tile` what is to be added to the scores; where a
+  // mask is all there is, its bits (`write_bits`).
   Tile prepare(const Block& b, int j, int n, float* tile) const {
     if (!additive_) return Tile::FULL;
     if (bits_) return write_bits(b, j, n, reinterpret_cast<uint32_t*>(tile));
@@ -102,7 +103,7 @@ class Rules {
     return settle<Vecs>(highest, spoiled, top);
   }
 
-  // The same where all that is done is to mask.
+  // `apply` where all that is done is to mask, by the bits in `tile`.
   template <int Vecs>
   static bool hide(int n, const float* tile, float* scores, vfloat* top) {
     const vfloat masked = splat(-INFINITE), zero = splat(0.0f);
@@ -160,6 +161,7 @@ class Rules {
   vfloat cap(vfloat s) const { return splat(softcap_) * tanh(s * splat(1 / softcap_)); }
 
  private:
+  // Hand the maxima over. False if a live score was not finite.
   template <int Vecs>
   static bool settle(const vfloat* highest, const vfloat* spoiled, vfloat* top) {
     unsigned bad = 0;

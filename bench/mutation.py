@@ -375,6 +375,8 @@ KERNEL_MUTANTS = [
     Mutant("decode_sum_not_shrunk", "decode.h", "total_[r] = total_[r] * shrink + lanes[0];", "total_[r] = total_[r] + lanes[0];"),
     Mutant("decode_first_part_lost", "decode.h", "store(sum + d, p ? load(sum + d) + x : x);", "store(sum + d, x);"),
     Mutant("decode_quiet_about_nan", "decode.h", "probe = fma(x, splat(0.0f), probe);", ""),
+    Mutant("decode_values_of_first_group", "decode.h", "value_row<T>(call_, block_, j + first);", "value_row<T>(call_, block_, j);"),
+    Mutant("decode_weights_of_first_group", "decode.h", "const float* weights = scores_ + first;", "const float* weights = scores_;"),
     Mutant("decode_sum_of_half", "decode.h", "lanes[i] += lanes[i + half];", "lanes[i] += half > 1 ? lanes[i + half] : 0;"),
     Mutant("block_row_stays", "block.h", "if (++of_line == line.fold) of_line = 0, at++;", "if (++of_line == line.fold) of_line = 0;"),
     Mutant("block_begins_at_head_0", "block.h", "of_line = start % line.fold;", "of_line = 0;"),

@@ -42,9 +42,11 @@ static int decode(const eyeline_call& c, const Line& line, int threads) {
 template <class T, class U>
 static int forward(const eyeline_call& c, const Line& line, int threads) {
   // Large tasks share packed values, small ones share the work; a short line cut into large ones would
-  // leave a small rest that costs as much packing
+  // leave a small rest that costs as much packing. The shortest are only cut for threads that have nothing else:
+  // few queries of many keys, the new part of a text, where reading and packing is much of the work
   int64_t queries = (line.length < 1024 ? MOST_BLOCKS<U> / 2 : MOST_BLOCKS<U>) * LANES;
-  while (queries > LANES && line.count * ceil_div(line.length, queries) < 6 * threads) queries /= 2;
+  const int64_t enough = (line.length <= 4 * LANES ? 3 : 6) * threads;
+  while (queries > LANES && line.count * ceil_div(line.length, queries) < enough) queries /= 2;
   const int64_t per_line = ceil_div(line.length, queries);
   Tasks tasks(line.count * per_line);
 #pragma omp parallel num_threads(threads) if (threads > 1)

@@ -6,6 +6,7 @@
 //
 // Dao et al. 2023, "Flash-Decoding". Differs: nothing is written but one row per part and query.
 #pragma once
+#include "ahead.h"
 #include "online.h"
 #include "scratch.h"
 
@@ -108,6 +109,9 @@ class Decode {
  private:
   alignas(64) static constexpr int NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
+  // As many sums as registers hold, and as the latency of a multiply-add asks for.
+  static constexpr int at_once(int rows) { return rows == 1 && WIDTH >= 8 ? 8 : rows <= 3 || WIDTH >= 16 ? 4 : 2; }
+
   float* row_of(float* part, int r) const { return part + 2 * MOST_ROWS + r * value_width_; }
 
   static float one_exp(float x) {
@@ -118,6 +122,12 @@ class Decode {
 
   template <int Rows>
   bool walk(int from, int to) {
+    if (from >= to) return true;
+    const int64_t rows = to - from;
+    keys_ahead_ = Ahead<number>(key_row<T>(call_, block_, from), call_.key_stride[2], call_.head_dim, rows);
+    values_ahead_ = Ahead<number>(value_row<T>(call_, block_, from), call_.value_stride[2], call_.value_dim, rows);
+    // values that stay in the first-level cache while their columns are walked over
+    const int near = static_cast<int>(least<int64_t>(KEYS, most<int64_t>(16, Ahead<number>::FAR / call_.value_dim)));
     for (int j = from; j < to; j += KEYS) {
       const int n = least(KEYS, to - j);
       score<Rows>(j, n);
@@ -132,7 +142,7 @@ class Decode {
         for (int64_t d = 0; d < value_width_; d += WIDTH)
           store(output + d, load(output + d) * splat(shrink));
       }
-      add_values<Rows>(j, n);
+      for (int k = 0; k < n; k += near) add_values<Rows>(j, k, least(near, n - k));
     }
     return true;
   }
@@ -140,9 +150,10 @@ class Decode {
   // scores[row][key] = q . k. Rows past the last one repeat it: they cost less than another loop.
   template <int Rows>
   void score(int j, int n) {
-    constexpr int AT_ONCE = Rows == 1 && WIDTH >= 8 ? 8 : Rows <= 4 ? 4 : 2;  // Rows sums each
+    constexpr int AT_ONCE = at_once(Rows);  // Rows sums each
     const number* key = key_row<T>(call_, block_, j);
     const int64_t stride = call_.key_stride[2], width = call_.head_dim;
+    Ahead<number> ahead = keys_ahead_;
     const float* query[Rows];
     for (int r = 0; r < Rows; r++) query[r] = query_ + least(r, block_.count - 1) * query_width_;
     for (int k = 0; k < n; k += WIDTH) {
@@ -155,17 +166,23 @@ class Decode {
 #pragma GCC unroll 8
           for (int r = 0; r < Rows; r++) sum[i][r] = splat(0.0f);
         }
-        const int64_t here = j + k + first;
-        fetch_ahead(value_row<T>(call_, block_, here), call_.value_stride[2], AT_ONCE, here, call_.value_dim);
-        int64_t d = 0;
-        for (; d + WIDTH <= width; d += WIDTH) {
+        const auto add = [&](int64_t d) {
 #pragma GCC unroll 8
           for (int i = 0; i < AT_ONCE; i++) {
             const vfloat x = T::load(at[i] + d);
 #pragma GCC unroll 8
             for (int r = 0; r < Rows; r++) sum[i][r] = fma(x, load(query[r] + d), sum[i][r]);
           }
+        };
+        int64_t d = 0;
+        constexpr int64_t LINE = Ahead<number>::LINE;
+        for (; d + LINE <= width; d += LINE) {
+          for (int i = 0; i < AT_ONCE; i++) ahead.ask();
+#pragma GCC unroll 8
+          for (int64_t e = 0; e < LINE; e += WIDTH) add(d + e);
         }
+        for (int i = 0; d < width && i < AT_ONCE; i++) ahead.ask();
+        for (; d + WIDTH <= width; d += WIDTH) add(d);
         if (d < width)
           for (int i = 0; i < AT_ONCE; i++) {
             const vfloat x = load_part<T>(at[i] + d, width - d);
@@ -186,6 +203,7 @@ class Decode {
         store(scores_ + r * KEYS + k, x[0] * splat(scale_.rest));
       }
     }
+    keys_ahead_ = ahead;
   }
 
   // What stands between q . k and softmax, -inf where masked. False if a live score is not finite.
@@ -236,46 +254,42 @@ class Decode {
     return shrink;
   }
 
-  // Memory answers late, and its own guesses end at a page: ask for what comes next.
-  void fetch_ahead(const number* from, int64_t stride, int rows, int64_t j, int64_t width) const {
-    constexpr int64_t LINE = 64 / sizeof(number);
-    for (int i = 0; i < rows && j + i < call_.kv_len; i++)
-      for (int64_t d = 0; d < width; d += LINE) __builtin_prefetch(from + i * stride + d, 0, 2);
-  }
-
   // output[row] += sum of weight * value.
   template <int Rows>
-  void add_values(int j, int n) {
-    constexpr int CHUNK = Rows == 1 ? 8 : Rows == 2 ? 4 : Rows <= 4 ? 4 : 2;
-    const number* value = value_row<T>(call_, block_, j);
+  void add_values(int j, int first, int n) {
+    constexpr int CHUNK = at_once(Rows);
+    const number* value = value_row<T>(call_, block_, j + first);
     const int64_t stride = call_.value_stride[2], width = call_.value_dim;
     int64_t d = 0;
     for (; d + CHUNK * WIDTH <= width; d += CHUNK * WIDTH)
-      add_chunk<Rows, CHUNK>(value + d, stride, j, n, d, CHUNK * WIDTH);
-    for (; d < width; d += WIDTH) add_chunk<Rows, 1>(value + d, stride, j, n, d, width - d);
+      add_chunk<Rows, CHUNK>(value + d, stride, first, n, d, CHUNK * WIDTH);
+    for (; d < width; d += WIDTH) add_chunk<Rows, 1>(value + d, stride, first, n, d, width - d);
   }
 
   template <int Rows, int Chunk>
-  void add_chunk(const number* value, int64_t stride, int j, int n, int64_t d, int64_t width) {
+  void add_chunk(const number* value, int64_t stride, int first, int n, int64_t d, int64_t width) {
     vfloat sum[Rows][Chunk];
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; r++)
 #pragma GCC unroll 8
       for (int c = 0; c < Chunk; c++) sum[r][c] = splat(0.0f);
+    const float* weights = scores_ + first;
+    Ahead<number> ahead = values_ahead_;
+    const int64_t lines = ahead.lines(d, d + least<int64_t>(Chunk * WIDTH, width));
     for (int k = 0; k < n; k++, value += stride) {
-      const int64_t next = j + KEYS + k;
-      if (d == 0) fetch_ahead(key_row<T>(call_, block_, next), 0, 1, next, call_.head_dim);
+      for (int64_t i = 0; i < lines; i++) ahead.ask();
       vfloat x[Chunk];
 #pragma GCC unroll 8
       for (int c = 0; c < Chunk; c++)
         x[c] = Chunk > 1 ? T::load(value + c * WIDTH) : load_part<T>(value, width);
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; r++) {
-        const vfloat weight = splat(scores_[r * KEYS + k]);
+        const vfloat weight = splat(weights[r * KEYS + k]);
 #pragma GCC unroll 8
         for (int c = 0; c < Chunk; c++) sum[r][c] = fma(weight, x[c], sum[r][c]);
       }
     }
+    values_ahead_ = ahead;
     for (int r = 0; r < least(Rows, block_.count); r++)
       for (int c = 0; c < Chunk; c++) {
         float* at = output_ + r * value_width_ + d + c * WIDTH;
@@ -289,6 +303,7 @@ class Decode {
   Scale scale_;
   int64_t query_width_, value_width_;
   Block block_;
+  Ahead<number> keys_ahead_, values_ahead_;
   float *query_, *scores_, *products_;
   float *top_ = nullptr, *total_ = nullptr, *output_ = nullptr;
 };

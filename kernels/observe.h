@@ -194,11 +194,12 @@ class Observe {
     if (!part(s.block, j, n, &from, &to) || kind(s, j) == static_cast<int>(Tile::EMPTY)) return true;
     if (call_.top_k) s.best.collect(panel(s, from), from - begin_, to - from, begin_);
     const bool live = kind(s, j) == static_cast<int>(Tile::FULL);
-    exponentiate_part<Vecs>(s, from, to, live);
-    if (call_.pooled && call_.pool_reduce == EYELINE_POOL_MAX)
-      add_to_cells<Vecs>(s, from, to, [](vfloat a, vfloat b) { return vmax(a, b); });
-    else if (call_.pooled)
-      add_to_cells<Vecs>(s, from, to, [](vfloat a, vfloat b) { return a + b; });
+    const bool sums = call_.pooled && call_.pool_reduce == EYELINE_POOL_SUM;
+    if (sums)
+      exponentiate_part<Vecs>(s, from, to, live, Cells{s.cells, &s.walk, from});
+    else
+      exponentiate_part<Vecs>(s, from, to, live, NoCells());
+    if (call_.pooled && !sums) raise_cells<Vecs>(s, from, to);
     if (!width_) return true;
     vfloat keep[Vecs];
     for (int v = 0; v < Vecs; v++) keep[v] = splat(1.0f);
@@ -213,32 +214,31 @@ class Observe {
     return true;
   }
 
-  template <int Vecs>
-  void exponentiate_part(Seen& s, int from, int to, bool live) {
+  template <int Vecs, class Summed>
+  void exponentiate_part(Seen& s, int from, int to, bool live, Summed cells) {
     vfloat* total = s.total;
     vfloat top[Vecs];
     for (int v = 0; v < Vecs; v++) top[v] = finite_or_zero(s.top[v]);
     float* scores = panel(s, from);
     const int n = to - from;
-    if (live && call_.entropy) return exponentiate<Vecs, true, true>(scores, n, top, total, s.moment);
-    if (live) return exponentiate<Vecs, true, false>(scores, n, top, total, nullptr);
-    if (call_.entropy) return exponentiate<Vecs, false, true>(scores, n, top, total, s.moment);
-    exponentiate<Vecs, false, false>(scores, n, top, total, nullptr);
+    if (live && call_.entropy) return exponentiate<Vecs, true, true>(scores, n, top, total, s.moment, cells);
+    if (live) return exponentiate<Vecs, true, false>(scores, n, top, total, nullptr, cells);
+    if (call_.entropy) return exponentiate<Vecs, false, true>(scores, n, top, total, s.moment, cells);
+    exponentiate<Vecs, false, false>(scores, n, top, total, nullptr, cells);
   }
 
-  // The weights of keys [from, to) into the columns of cells: sums or maxima of them.
-  template <int Vecs, class Join>
-  void add_to_cells(Seen& s, int from, int to, Join join) {
+  // The columns of cells to the maxima of what they are and of the weights of keys [from, to).
+  template <int Vecs>
+  void raise_cells(Seen& s, int from, int to) {
     const float* e = panel(s, from);
     for (int k = from; k < to;) {
-      while (s.walk.end <= k) s.walk.next();
-      float* cell = s.cells + s.walk.cell * LANES;
-      const int stop = static_cast<int>(least<int64_t>(s.walk.end, to));
-      vfloat joined[Vecs];
-      for (int v = 0; v < Vecs; v++) joined[v] = load(cell + v * WIDTH);
+      const Cells cells = {s.cells, &s.walk, k};
+      const int stop = static_cast<int>(least<int64_t>(k + cells.find(0), to));
       for (; k < stop; k++, e += LANES)
-        for (int v = 0; v < Vecs; v++) joined[v] = join(joined[v], load(e + v * WIDTH));
-      for (int v = 0; v < Vecs; v++) store(cell + v * WIDTH, joined[v]);
+        for (int v = 0; v < Vecs; v++) {
+          float* cell = cells.cell() + v * WIDTH;
+          store(cell, vmax(load(cell), load(e + v * WIDTH)));
+        }
     }
   }
 
@@ -308,8 +308,15 @@ class Observe {
       for (int r = 0; r < WIDTH; r++) x[r] = splat(0.0f);
       for (int64_t i = 0; i < blocks; i++) {
         const Seen& s = seen_[i];
-        const int last = least(to[i], k + WIDTH);
-        for (int key = most(from[i], k); key < last; key++)
+        const float* weights = panel(s, k);
+        if (s.block.vecs == VECS && from[i] <= k && k + WIDTH <= to[i]) {
+#pragma GCC unroll 16
+          for (int r = 0; r < WIDTH; r++)
+#pragma GCC unroll 3
+            for (int v = 0; v < VECS; v++) x[r] = fma(load(weights + r * LANES + v * WIDTH), s.factor[v], x[r]);
+          continue;
+        }
+        for (int key = most(from[i], k); key < least(to[i], k + WIDTH); key++)
           for (int v = 0; v < s.block.vecs; v++)
             x[key - k] = fma(load(panel(s, key) + v * WIDTH), s.factor[v], x[key - k]);
       }

@@ -7,11 +7,57 @@
 
 namespace EYELINE_NAMESPACE {
 
-// Scores to e^(score - top), in place. Adds to total (sum of e) and moment (sum of e * log e).
-template <int Vecs, bool Live, bool Moment>
+// The first index of a cell; `index * count / length` is the cell of an index.
+inline int64_t cell_begin(int64_t cell, int64_t count, int64_t length) {
+  return ceil_div(cell * length, count);
+}
+inline int64_t cell_of(int64_t index, int64_t count, int64_t length) {
+  return index * count / length;
+}
+
+// A walk over the indices of an axis, cell by cell, that need not divide.
+class CellWalk {
+ public:
+  CellWalk() = default;
+  CellWalk(int64_t index, int64_t count, int64_t length)
+      : cell(cell_of(index, count, length)), end(cell_begin(cell + 1, count, length)), count_(count),
+        whole_(length / count), part_(length % count), over_(end * count - (cell + 1) * length) {}
+  void next() {  // end * count - over = (cell + 1) * length, 0 <= over < count
+    cell++;
+    end += whole_;
+    over_ -= part_;
+    if (over_ < 0) over_ += count_, end++;
+  }
+
+  int64_t cell = 0, end = 0;  // the indices before `end` belong to `cell`, or to one before
+
+ private:
+  int64_t count_ = 1, whole_ = 0, part_ = 0, over_ = 0;
+};
+
+// Sums along the keys, cell by cell: [cells][LANES].
+struct NoCells {
+  static constexpr bool ANY = false;
+};
+struct Cells {
+  static constexpr bool ANY = true;
+  float* sums;
+  CellWalk* walk;
+  int64_t key;  // that is summed first
+
+  // To the cell of key `key + after`. How many keys after `key` the next cell begins.
+  int64_t find(int64_t after) const {
+    while (walk->end <= key + after) walk->next();
+    return walk->end - key;
+  }
+  float* cell() const { return sums + walk->cell * LANES; }
+};
+
+// Scores to e^(score - top), in place. Adds to total (sum of e), moment (sum of e * log e) and the cells.
+template <int Vecs, bool Live, bool Moment, class Summed = NoCells>
 [[gnu::noinline]] void exponentiate(float* scores, int keys, const vfloat* top, vfloat* total,
-                                    vfloat* moment) {
-  vfloat sum[Vecs], bent[Vecs];
+                                    vfloat* moment, Summed cells = {}) {
+  vfloat sum[Vecs], bent[Vecs], cell[Vecs];
   for (int v = 0; v < Vecs; v++) {
     sum[v] = splat(0.0f);
     bent[v] = splat(0.0f);
@@ -23,10 +69,23 @@ template <int Vecs, bool Live, bool Moment>
   const auto end = [&](int v, Power begun) {
     const vfloat e = end_exp(begun);
     sum[v] = sum[v] + e;
+    if constexpr (Summed::ANY) cell[v] = cell[v] + e;
     if (Moment) bent[v] = fma(e, less_top(scores, v), bent[v]);
     store(scores + v * WIDTH, e);
   };
+  int64_t next_cell = 0;
+  const auto open_cell = [&](int64_t after) {
+    if constexpr (Summed::ANY) {
+      next_cell = cells.find(after);
+      for (int v = 0; v < Vecs; v++) cell[v] = load(cells.cell() + v * WIDTH);
+    }
+  };
+  const auto close_cell = [&] {
+    if constexpr (Summed::ANY)
+      for (int v = 0; v < Vecs; v++) store(cells.cell() + v * WIDTH, cell[v]);
+  };
   if (keys <= 0) return;
+  open_cell(0);
   // The next key is begun in between: few CPUs look so far ahead that they would do so themselves.
   Power begun[Vecs];
 #pragma GCC unroll 3
@@ -37,9 +96,14 @@ template <int Vecs, bool Live, bool Moment>
       end(v, begun[v]);
       begun[v] = begin_exp(less_top(scores + LANES, v));
     }
+    if (Summed::ANY && k == next_cell) {
+      close_cell();
+      open_cell(k);
+    }
   }
 #pragma GCC unroll 3
   for (int v = 0; v < Vecs; v++) end(v, begun[v]);
+  close_cell();
   for (int v = 0; v < Vecs; v++) {
     total[v] = total[v] + sum[v];
     if (Moment) moment[v] = moment[v] + bent[v];
@@ -114,34 +178,6 @@ void round_to_units(const float* numbers, int keys, float* units, vfloat* sum = 
 template <int Vecs>
 void round_rows(const float* numbers, int keys, float* units);
 #endif
-
-// The first index of a cell; `index * count / length` is the cell of an index.
-inline int64_t cell_begin(int64_t cell, int64_t count, int64_t length) {
-  return ceil_div(cell * length, count);
-}
-inline int64_t cell_of(int64_t index, int64_t count, int64_t length) {
-  return index * count / length;
-}
-
-// A walk over the indices of an axis, cell by cell, that need not divide.
-class CellWalk {
- public:
-  CellWalk() = default;
-  CellWalk(int64_t index, int64_t count, int64_t length)
-      : cell(cell_of(index, count, length)), end(cell_begin(cell + 1, count, length)), count_(count),
-        whole_(length / count), part_(length % count), over_(end * count - (cell + 1) * length) {}
-  void next() {  // end * count - over = (cell + 1) * length, 0 <= over < count
-    cell++;
-    end += whole_;
-    over_ -= part_;
-    if (over_ < 0) over_ += count_, end++;
-  }
-
-  int64_t cell = 0, end = 0;  // the indices before `end` belong to `cell`, or to one before
-
- private:
-  int64_t count_ = 1, whole_ = 0, part_ = 0, over_ = 0;
-};
 
 // sums[k] += the sum of the lanes of x[k], for `count` k.
 inline void add_lane_sums(vfloat (&x)[WIDTH], int64_t count, float* sums) {

@@ -17,7 +17,7 @@ class Ahead {
   Ahead() = default;
   // Of `rows` rows (at least 1), for somebody who begins with the first of them.
   Ahead(const number* first, int64_t stride, int64_t width, int64_t rows) : stride_(stride) {
-    const int64_t skipped = least(ceil_div(FAR, width), rows - 1);
+    const int64_t skipped = least(rows_far(width), rows - 1);
     rows_ = rows - skipped;
     row_ = line_ = first + skipped * stride;
     if (stride == width) width *= rows_, rows_ = 1;  // they lie in one piece
@@ -37,6 +37,9 @@ class Ahead {
       line_ -= LINE;  // there are no more: the last one again
     }
   }
+
+  // How many rows are as far; of rows that hold nothing, all.
+  static int64_t rows_far(int64_t width) { return ceil_div(FAR, most<int64_t>(width, 1)); }
 
   // How many lines begin in the numbers [from, to) of a row.
   static int64_t lines(int64_t from, int64_t to) { return ceil_div(to, LINE) - ceil_div(from, LINE); }

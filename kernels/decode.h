@@ -127,7 +127,8 @@ class Decode {
     keys_ahead_ = Ahead<number>(key_row<T>(call_, block_, from), call_.key_stride[2], call_.head_dim, rows);
     values_ahead_ = Ahead<number>(value_row<T>(call_, block_, from), call_.value_stride[2], call_.value_dim, rows);
     // values that stay in the first-level cache while their columns are walked over
-    const int near = static_cast<int>(least<int64_t>(KEYS, most<int64_t>(16, Ahead<number>::FAR / call_.value_dim)));
+    const int64_t far = Ahead<number>::rows_far(call_.value_dim);
+    const int near = static_cast<int>(least<int64_t>(KEYS, most<int64_t>(16, far)));
     for (int j = from; j < to; j += KEYS) {
       const int n = least(KEYS, to - j);
       score<Rows>(j, n);

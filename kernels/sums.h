@@ -189,9 +189,13 @@ inline void add_lane_sums(vfloat (&x)[WIDTH], int64_t count, float* sums) {
 
 // Cells of columns, [cells][LANES], times factor, joined along the queries:
 // target(row of cells)[cell] gets the sum or the maximum.
-template <class Target>
-inline void add_rows(const float* cells, int64_t count, const vfloat* factor, int lanes,
-                     const int64_t* row_cell, bool maximum, Target target) {
+template <class Join, class Target>
+inline void join_rows(const float* cells, int64_t count, const vfloat* factor, int lanes,
+                      const int64_t* row_cell, Join join, Target target) {
+  float* to[LANES] = {};  // where lanes of one row end: that row
+  for (int lane = 0; lane < lanes; lane++)
+    if (lane + 1 == lanes || (lane + 1) % WIDTH == 0 || row_cell[lane + 1] != row_cell[lane])
+      to[lane] = target(row_cell[lane]);
   for (int64_t c = 0; c < count; c += WIDTH) {
     const int64_t here = least<int64_t>(WIDTH, count - c);
     for (int first = 0; first < lanes; first += WIDTH) {
@@ -199,18 +203,27 @@ inline void add_rows(const float* cells, int64_t count, const vfloat* factor, in
       for (int64_t r = 0; r < WIDTH; r++)
         x[r] = r < here ? load(cells + (c + r) * LANES + first) * factor[first / WIDTH] : splat(0.0f);
       transpose(x);
-      const int stop = least(WIDTH, lanes - first);
-      for (int lane = 0; lane < stop;) {
-        const int64_t row = row_cell[first + lane];
-        vfloat joined = x[lane];
-        for (lane++; lane < stop && row_cell[first + lane] == row; lane++)
-          joined = maximum ? vmax(joined, x[lane]) : joined + x[lane];
-        float* to = target(row) + c;
-        vfloat old = load_part<Float32>(to, here);
-        store_part<Float32>(to, maximum ? vmax(old, joined) : old + joined, here);
+#pragma GCC unroll 16
+      for (int lane = 0; lane < WIDTH; lane++) {  // x[lane]: joined with those before it
+        float* row = to[first + lane];
+        if (!row) {
+          if (lane + 1 < WIDTH) x[lane + 1] = join(x[lane], x[lane + 1]);
+        } else if (here == WIDTH) {
+          store(row + c, join(load(row + c), x[lane]));
+        } else {
+          store_part<Float32>(row + c, join(load_part<Float32>(row + c, here), x[lane]), here);
+        }
       }
     }
   }
+}
+template <class Target>
+inline void add_rows(const float* cells, int64_t count, const vfloat* factor, int lanes,
+                     const int64_t* row_cell, bool maximum, Target target) {
+  if (maximum)
+    join_rows(cells, count, factor, lanes, row_cell, [](vfloat a, vfloat b) { return vmax(a, b); }, target);
+  else
+    join_rows(cells, count, factor, lanes, row_cell, [](vfloat a, vfloat b) { return a + b; }, target);
 }
 
 }  // namespace EYELINE_NAMESPACE

@@ -150,7 +150,8 @@ def observe(
         output = statistics.output
         seen = AttentionMap(problem, statistics.normalizer, impl=impl)
         seen.remember(measure, statistics)
-        seen.take(measure)  # what came with the pass is there; rows that were chosen follow
+        if measure.rows:  # all else came with the pass
+            seen.take(measure)
     return output.reshape(shape), seen
 
 

@@ -92,3 +92,15 @@ def test_many_queries_get_what_few_get(width, window):
         same = None if window is None else ((distance >= 0) & (distance < window))[rows]
         few = eyeline.attention(query[:, :, rows], key, value, attn_mask=same, impl="native")
         torch.testing.assert_close(together[:, :, rows], few, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 70])
+@pytest.mark.parametrize(("head_dim", "value_dim"), [(0, 5), (24, 0), (0, 0), (8, 3), (72, 40)])
+def test_rows_may_hold_nothing_or_little(rows, head_dim, value_dim):
+    query, key = torch.randn(2, 4, rows, head_dim), torch.randn(2, 2, 700, head_dim)
+    value = torch.randn(2, 2, 700, value_dim)
+    found, expected = (
+        eyeline.attention(query, key, value, enable_gqa=True, impl=impl)
+        for impl in ("native", "reference")
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

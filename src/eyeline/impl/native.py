@@ -58,7 +58,8 @@ def rows(problem: Problem) -> RowNumbers:
 
 def measure(problem: Problem, wants: Wants) -> Statistics:
     """Statistics of the weights, and the output if wanted, in one pass."""
-    problem = problem.detached()
+    if any(tensor.requires_grad for tensor in problem.differentiable):
+        problem = problem.detached()
     if problem.dropout_p == 0 or not wants.output:
         return run(Operands.of(problem), wants)
     # the kernels observe the weights before dropout; the output is made of those that are left

@@ -11,7 +11,7 @@ namespace EYELINE_NAMESPACE {
 template <class number>
 class Ahead {
  public:
-  static constexpr int64_t LINE = 64 / sizeof(number);      // numbers
+  static constexpr int64_t LINE = 64 / sizeof(number);        // in numbers, as all here
   static constexpr int64_t FAR = (8 << 10) / sizeof(number);  // a quarter of the smallest first-level cache
 
   Ahead() = default;
@@ -38,7 +38,7 @@ class Ahead {
     }
   }
 
-  // How many rows are as far; of rows that hold nothing, all.
+  // How many rows are as far; a row that holds nothing counts as if it held one number.
   static int64_t rows_far(int64_t width) { return ceil_div(FAR, most<int64_t>(width, 1)); }
 
   // How many lines begin in the numbers [from, to) of a row.

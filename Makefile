@@ -45,10 +45,11 @@ browser: init
 mutation: init
 	$(BIN)/python -m bench.mutation
 
-# The kernels watched by the address and undefined-behaviour sanitizers (Linux, gcc).
+# The kernels watched by the address and undefined-behaviour sanitizers (Linux, gcc): the build that is chosen here.
 SANITIZED := build/sanitize
 sanitize: init
-	$(BIN)/cmake -S kernels -B $(SANITIZED) -DEYELINE_SANITIZE=ON
+	ISA=$$($(BIN)/python -c 'from eyeline.impl._native_library import library; print(library().isa)') && \
+	$(BIN)/cmake -S kernels -B $(SANITIZED) -DEYELINE_SANITIZE=ON -DEYELINE_ISAS=$$ISA
 	$(BIN)/cmake --build $(SANITIZED) --parallel 2
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 EYELINE_LIBRARY=$(SANITIZED)/libeyeline_kernels.so \

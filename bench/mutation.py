@@ -356,6 +356,14 @@ KERNEL_MUTANTS = [
     Mutant("rows_of_cells_not_joined", "sums.h", "x[lane + 1] = join(x[lane], x[lane + 1]);", "{}"),
     Mutant("cells_opened_empty", "sums.h", "cell[v] = load(cells.cell() + v * WIDTH);", "cell[v] = splat(0.0f);"),
     Mutant("cells_end_a_key_late", "sums.h", "return walk->end - key;", "return walk->end - key + 1;"),
+    Mutant("stretch_total_stays", "seen.h", "total[v] = total[v] * shrink[v];", "{}"),
+    Mutant("stretch_logarithms_stay", "seen.h", "fma(risen, total[v], moment[v])", "moment[v]"),
+    Mutant("stretch_output_stays", "seen.h", "scale(output, 0, width, shrink);", "{}"),
+    Mutant("stretch_cell_in_between_stays", "seen.h", "least(walk.cell + 1, last_cell)", "least(walk.cell, last_cell)"),
+    Mutant("stretch_received_by_the_last_tops", "seen.h", "factor[v] * exp_or_zero(load(tops + i * LANES + v * WIDTH) - finite_or_zero(top[v]))", "factor[v]"),
+    Mutant("stretch_forgets_the_largest_before", "topk.h", "held[i] = load(best_ + i * LANES + v);\n      held_key", "held[i] = splat(-INFINITE);\n      held_key"),
+    Mutant("stretch_bound_of_stale_maxima", "observe.h", "most(least(seen_[b].block.end, stop) - start, 0)", "stop - start"),
+    Mutant("stretch_rows_begin_late", "seen.h", "vmax(splat(-1e4f), load(now - LANES", "vmin(splat(0.0f), load(now - LANES"),
     Mutant("received_past_the_end", "observe.h", "from[i] <= k && k + WIDTH <= to[i]", "from[i] <= k"),
     Mutant("received_before_the_begin", "observe.h", "from[i] <= k && k + WIDTH <= to[i]", "k + WIDTH <= to[i]"),
     Mutant("received_of_missing_vectors", "observe.h", "s.block.vecs == VECS && from[i]", "from[i]"),
@@ -466,14 +474,14 @@ class Copy:
     def compile(self, flags: list[str], tiles: bool = False) -> None:
         compiler = [os.environ.get("CXX", "c++"), *COMPILE, *flags]
         attend, dispatch = (self.kernels / name for name in ("attend.cpp", "dispatch.cpp"))
-        base = ["-DEYELINE_NAMESPACE=generic", *NO_TILES]
+        base = ["-DEYELINE_NAMESPACE=generic", "-DEYELINE_GENERIC", *NO_TILES]
         if not tiles:
             subprocess.run(
                 [*compiler, *base, attend, dispatch, "-o", self.kernels_file], check=True
             )
             return
         # a build of its own: who does not ask for tiles, as the generic one, may not touch them
-        with_tiles = [*compiler, "-DEYELINE_NAMESPACE=amx", "-DEYELINE_AMX"]
+        with_tiles = [*compiler, "-DEYELINE_NAMESPACE=amx", "-DEYELINE_AMX", "-DEYELINE_GENERIC"]
         objects = [self.folder / name for name in ("generic.o", "tiles.o")]
         subprocess.run([*compiler, *base, "-c", attend, "-o", objects[0]], check=True)
         subprocess.run([*with_tiles, "-c", attend, "-o", objects[1]], check=True)

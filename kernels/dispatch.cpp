@@ -22,14 +22,17 @@ struct Build {
   int (*look)(const eyeline_window&);
 };
 
-#if defined(EYELINE_X86) || defined(EYELINE_AMX)
-bool avx512_runs_here() {
+#if defined(__x86_64__)
+[[maybe_unused]] bool avx2_runs_here() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+[[maybe_unused]] bool avx512_runs_here() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
-bool avx512bf16_runs_here() { return avx512_runs_here() && __builtin_cpu_supports("avx512bf16"); }
+[[maybe_unused]] bool avx512bf16_runs_here() { return avx512_runs_here() && __builtin_cpu_supports("avx512bf16"); }
 // Intel's multiply pairs at half the speed of floats.
-bool pairs_are_slow() { return __builtin_cpu_is("intel"); }
+[[maybe_unused]] bool pairs_are_slow() { return __builtin_cpu_is("intel"); }
 #endif
 
 #if defined(EYELINE_AMX)
@@ -45,23 +48,29 @@ bool amx_runs_here() {
 
 bool always() { return true; }
 
+#if !defined(EYELINE_AMX) && !defined(EYELINE_AVX512BF16) && !defined(EYELINE_AVX512) && !defined(EYELINE_AVX2) && \
+    !defined(EYELINE_GENERIC)
+#error "compile with -DEYELINE_GENERIC and whatever else was built: EYELINE_AVX2, ..."
+#endif
+
 // Best first.
 const Build BUILDS[] = {
 #if defined(EYELINE_AMX)
     {"amx", amx_runs_here, always, amx::attend, amx::attend_backward, amx::look},
 #endif
-#if defined(EYELINE_X86)
+#if defined(EYELINE_AVX512BF16)
     {"avx512bf16", avx512bf16_runs_here, [] { return !pairs_are_slow(); }, avx512bf16::attend,
      avx512bf16::attend_backward, avx512bf16::look},
-    {"avx512", avx512_runs_here, always, avx512::attend, avx512::attend_backward, avx512::look},
-    {"avx2",
-     [] {
-       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-              __builtin_cpu_supports("f16c");
-     },
-     always, avx2::attend, avx2::attend_backward, avx2::look},
 #endif
+#if defined(EYELINE_AVX512)
+    {"avx512", avx512_runs_here, always, avx512::attend, avx512::attend_backward, avx512::look},
+#endif
+#if defined(EYELINE_AVX2)
+    {"avx2", avx2_runs_here, always, avx2::attend, avx2::attend_backward, avx2::look},
+#endif
+#if defined(EYELINE_GENERIC)
     {"generic", always, always, generic::attend, generic::attend_backward, generic::look},
+#endif
 };
 
 const Build* choose() {

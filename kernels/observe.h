@@ -1,19 +1,18 @@
 // Attention that is looked at while it is computed.
 //
-// Statistics need the final sum of a row, so that here all scores of a block are kept: a panel
-// [keys][LANES] that stays in the second-level cache. Three walks over it:
+// Statistics need the final sum of a row, so that the scores of a stretch of keys are kept: a panel [keys][LANES]
+// that stays in the second-level cache. Two walks over it:
 //   1. scores^T = K Q^T, masks, maximum; the groups' maxima for top-k
 //   2. what may be among the top-k; e^(score - maximum) in place, with its sums along the keys;
 //      output += V^T e
-//   3. with 1 / sum known: sums along the queries
-// There is no second K Q^T and nothing is ever rescaled.
+// and, with all of them done and 1 / sum known, a third one over what was kept for it, if it was asked for:
+//   3. sums along the queries
+// There is no second K Q^T, and only sums are ever rescaled.
 #pragma once
-#include "finish.h"
 #include "microkernel.h"
 #include "packed.h"
 #include "rules.h"
-#include "sums.h"
-#include "topk.h"
+#include "seen.h"
 
 namespace EYELINE_NAMESPACE {
 
@@ -35,14 +34,14 @@ class Observe {
  public:
   Observe(const eyeline_call& c, Scratch& scratch)
       : call_(c), rules_(c), width_(c.output ? round_up(c.value_dim, U::PANEL) : 0),
-        rest_(Scale(c.scale).rest), at_once_(blocks_at_once(c)), packed_(c, STEP, width_, at_once_) {
+        rest_(Scale(c.scale).rest), plan_(plan(c)), packed_(c, STEP, width_, plan_.blocks) {
     Cutter measure(nullptr);
     place(measure);
     Cutter cut(scratch.reserve(measure.used()));
     place(cut);
   }
 
-  static int64_t queries_at_once(const eyeline_call& c) { return blocks_at_once(c) * LANES; }
+  static int64_t queries_at_once(const eyeline_call& c) { return plan(c).blocks * LANES; }
 
   // Queries [start, stop) of a head. False if something not finite was met.
   bool run(const Line& line, int64_t index, int64_t start, int64_t stop, const Share& share) {
@@ -53,38 +52,39 @@ class Observe {
   }
 
  private:
-  static constexpr int MOST = 4;  // blocks that share what is read or packed, if their panels stay near
-
-  static int blocks_at_once(const eyeline_call& c) {
-    constexpr int64_t NEAR = 96 << 10, FAR = 384 << 10;  // floats
-    const int64_t panel = c.kv_len * LANES, read = c.kv_len * (c.head_dim + c.value_dim);
-    // nothing is packed: to read together is worth it where what is read does not stay near by itself
-    if (Packed<T, U>::reads_values_in_place(c)) return panel <= NEAR && read > NEAR ? 2 : 1;
-    return panel <= (SMALL_BLOCKS ? NEAR : NEAR / 2) ? MOST : panel <= FAR ? 2 : 1;
-  }
+  static constexpr int MOST = 4;         // blocks that share what is read or packed
   static constexpr int STEP = 2 * KEYS;  // keys that are worked on together
   static constexpr int ALIGNED = GROUP > U::DEPTH ? GROUP : U::DEPTH;
 
-  struct Seen {
-    Block block;
-    float *query, *output, *panel;
-    float* cells;  // [pool_cols][LANES]
-    int* kind;     // Tile of each STEP keys
-    TopK best;
-    CellWalk walk;  // over the columns of cells
-    vfloat top[VECS], total[VECS], moment[VECS], factor[VECS];
+  // How many blocks are worked on together, and keys of a stretch at most: so that their panels stay near.
+  struct Plan {
+    int blocks;
+    int64_t keys;
   };
+  static Plan plan(const eyeline_call& c) {
+    constexpr int64_t NEAR = 96 << 10, FAR = 384 << 10;  // floats
+    const int64_t panel = c.kv_len * LANES, read = c.kv_len * (c.head_dim + c.value_dim);
+    const int64_t all = round_up(most<int64_t>(c.kv_len, 1), STEP);
+    if (SMALL_BLOCKS && panel > NEAR / 2) {  // the more share what is read the better, but all that is kept counts
+      const int blocks = panel <= 2 * NEAR ? MOST : 2;
+      return {blocks, NEAR / (blocks * LANES) / STEP * STEP};
+    }
+    // nothing is packed: to read together is worth it where what is read does not stay near by itself
+    if (Packed<T, U>::reads_values_in_place(c)) return {panel <= NEAR && read > NEAR ? 2 : 1, all};
+    return {panel <= NEAR / 2 ? MOST : panel <= FAR ? 2 : 1, all};
+  }
 
   void place(Cutter& cut) {
-    const int64_t keys = round_up(call_.kv_len, STEP);
-    for (int i = 0; i < at_once_; i++) {
+    const int64_t keys = round_up(call_.kv_len, STEP), kept = call_.received ? keys : least(keys, plan_.keys);
+    for (int i = 0; i < plan_.blocks; i++) {
       Seen& s = seen_[i];
       s.query = cut.take(units<U>(call_.head_dim) * LANES);
       s.output = cut.take(width_ * LANES);
-      s.panel = cut.take((keys + ROOM<U>) * LANES);
+      s.panel = cut.take((kept + ROOM<U>) * LANES);
+      s.tops = cut.take(ceil_div(keys, plan_.keys) * LANES);
       s.cells = cut.take(call_.pooled ? call_.pool_cols * LANES : 0);
       s.kind = reinterpret_cast<int*>(cut.take(keys / STEP));
-      s.best.place(cut, call_.top_k, keys);
+      s.best.place(cut, call_.top_k, least(keys, plan_.keys));
     }
     tile_ = cut.take(STEP * LANES);
     maxima_ = call_.top_k ? cut.take(ceil_div(STEP, ROWS) * LANES) : nullptr;
@@ -98,35 +98,57 @@ class Observe {
     int end = 0;
     for (int64_t i = 0; i < blocks; i++) {  // as even as whole vectors allow
       int64_t from = start + i * vecs / blocks * WIDTH, to = start + (i + 1) * vecs / blocks * WIDTH;
-      Seen& s = seen_[i];
-      s.block.fill(call_, line, index, from, least(to, stop));
-      pack_query<T, U>(call_, s.block, s.query);
-      for (int v = 0; v < VECS; v++) s.top[v] = splat(-INFINITE);
-      if (s.block.begin >= s.block.end) continue;
-      begin_ = least(begin_, s.block.begin);
-      end = most(end, s.block.end);
+      Block& b = seen_[i].block;
+      b.fill(call_, line, index, from, least(to, stop));
+      pack_query<T, U>(call_, b, seen_[i].query);
+      if (b.begin >= b.end) continue;
+      begin_ = least(begin_, b.begin);
+      end = most(end, b.end);
     }
+    const int keys = most(end - begin_, 0), stretches = static_cast<int>(ceil_div(keys, plan_.keys));
+    const int each = stretches ? static_cast<int>(round_up(ceil_div(keys, stretches), STEP)) : 0;
+    for (int64_t i = 0; i < blocks; i++) {  // no `part` of a block begins before that
+      const int begun = seen_[i].block.begin - begin_;
+      seen_[i].clear(call_, begin_ + most(begun, 0) / ALIGNED * ALIGNED, width_);
+    }
+    for (int i = 0; i < stretches; i++)
+      if (!walk_twice(blocks, i, begin_ + i * each, least(begin_ + (i + 1) * each, end))) return false;
+    for (int64_t i = 0; i < blocks; i++)
+      if (!conclude(seen_[i], share)) return false;
+    for (int i = 0; share.received && i < stretches; i++) {
+      for (int64_t n = 0; n < blocks; n++) seen_[n].turn_to(i);
+      for (int j = begin_ + i * each; j < least(begin_ + (i + 1) * each, end); j += STEP)
+        receive(blocks, j, share.received);
+    }
+    return true;
+  }
+
+  // Keys [start, stop), stretch `i`.
+  bool walk_twice(int64_t blocks, int i, int start, int stop) {
     const Block& any = seen_[0].block;
-    for (int j = begin_; j < end; j += STEP) {
-      const int n = least(STEP, end - j);
+    start_ = start;
+    kept_ = call_.received ? begin_ : start;
+    for (int j = start; j < stop; j += STEP) {
+      const int n = least(STEP, stop - j);
       packed_.read_keys(any, j, n);
-      for (int64_t i = 0; i < blocks; i++)
-        if (!with_vecs(seen_[i].block.vecs, [&](auto vecs) {
-              return score<decltype(vecs)::value>(seen_[i], j, n);
+      for (int64_t b = 0; b < blocks; b++)
+        if (!with_vecs(seen_[b].block.vecs, [&](auto vecs) {
+              return score<decltype(vecs)::value>(seen_[b], j, n);
             }))
           return false;
     }
-    for (int64_t i = 0; i < blocks; i++) prepare_sums(seen_[i]);
-    for (int j = begin_; j < end; j += STEP) {
-      const int n = least(STEP, end - j);
-      packed_.read_values(any, j, n);
-      for (int64_t i = 0; i < blocks; i++)
-        with_vecs(seen_[i].block.vecs,
-                  [&](auto vecs) { return weigh<decltype(vecs)::value>(seen_[i], j, n); });
+    for (int64_t b = 0; b < blocks; b++) {
+      seen_[b].bring(i, width_);
+      if (call_.top_k) seen_[b].best.bound(most(least(seen_[b].block.end, stop) - start, 0));
     }
-    for (int64_t i = 0; i < blocks; i++)
-      if (!conclude(seen_[i], share)) return false;
-    for (int j = begin_; share.received && j < end; j += STEP) receive(blocks, j, share.received);
+    for (int j = start; j < stop; j += STEP) {
+      const int n = least(STEP, stop - j);
+      packed_.read_values(any, j, n);
+      for (int64_t b = 0; b < blocks; b++)
+        with_vecs(seen_[b].block.vecs,
+                  [&](auto vecs) { return weigh<decltype(vecs)::value>(seen_[b], j, n); });
+    }
+    for (int64_t b = 0; call_.top_k && b < blocks; b++) seen_[b].best.sort();
     return true;
   }
 
@@ -137,7 +159,7 @@ class Observe {
     return *from < *to;
   }
   int& kind(const Seen& s, int j) const { return s.kind[(j - begin_) / STEP]; }
-  float* panel(const Seen& s, int j) const { return s.panel + (j - begin_) * LANES; }
+  float* panel(const Seen& s, int j) const { return s.panel + (j - kept_) * LANES; }
 
   // First walk.
   template <int Vecs>
@@ -148,7 +170,7 @@ class Observe {
     if (part(b, j, n, &from, &to)) tile = rules_.prepare(b, from, to - from, tile_);
     kind(s, j) = static_cast<int>(tile);
     if (tile == Tile::EMPTY) {
-      if (call_.top_k) s.best.note_nothing(j - begin_, n);
+      if (call_.top_k) s.best.note_nothing(j - start_, n);
       return true;
     }
     vfloat before[Vecs];
@@ -165,26 +187,13 @@ class Observe {
       changed = true;
     }
     if (call_.top_k) {
-      s.best.note_nothing(j - begin_, from - j);
+      s.best.note_nothing(j - start_, from - j);
       if (changed)
-        s.best.note(scores, from - begin_, to - from, Vecs);
+        s.best.note(scores, from - start_, to - from, Vecs);
       else
-        s.best.note_tiles(maxima_, from - begin_, to - from, Vecs);
+        s.best.note_tiles(maxima_, from - start_, to - from, Vecs);
     }
     return true;
-  }
-
-  void prepare_sums(Seen& s) {
-    const Block& b = s.block;
-    for (int v = 0; v < VECS; v++) s.total[v] = s.moment[v] = splat(0.0f);
-    for (int64_t i = 0; i < width_ * LANES; i += WIDTH) store(s.output + i, splat(0.0f));
-    if (call_.pooled) {
-      int64_t first, last;
-      cells(b, &first, &last);
-      for (int64_t i = first * LANES; i < last * LANES; i += WIDTH) store(s.cells + i, splat(0.0f));
-      s.walk = CellWalk(seen_begin(b), call_.pool_cols, call_.kv_len);
-    }
-    if (call_.top_k) s.best.begin(most(b.end - begin_, 0), b.vecs);
   }
 
   // Second walk.
@@ -192,7 +201,7 @@ class Observe {
   bool weigh(Seen& s, int j, int n) {
     int from, to;
     if (!part(s.block, j, n, &from, &to) || kind(s, j) == static_cast<int>(Tile::EMPTY)) return true;
-    if (call_.top_k) s.best.collect(panel(s, from), from - begin_, to - from, begin_);
+    if (call_.top_k) s.best.collect(panel(s, from), from - start_, to - from, start_);
     const bool live = kind(s, j) == static_cast<int>(Tile::FULL);
     const bool sums = call_.pooled && call_.pool_reduce == EYELINE_POOL_SUM;
     if (sums)
@@ -242,27 +251,14 @@ class Observe {
     }
   }
 
-  // No later than any `part` of the block begins.
-  int seen_begin(const Block& b) const { return begin_ + (b.begin - begin_) / ALIGNED * ALIGNED; }
-
-  void cells(const Block& b, int64_t* first, int64_t* last) const {
-    *first = *last = 0;
-    if (b.begin >= b.end) return;
-    *first = cell_of(seen_begin(b), call_.pool_cols, call_.kv_len);
-    *last = cell_of(b.end - 1, call_.pool_cols, call_.kv_len) + 1;
-  }
-
-  // Third walk, and everything that is one number per query.
+  // Everything that is one number per query, or a picture's.
   bool conclude(Seen& s, const Share& share) {
     const eyeline_call& c = call_;
     const Block& b = s.block;
-    vfloat live_total[VECS], live_top[VECS];
+    vfloat top[VECS], total[VECS];  // with the sink
     vfloat* factor = s.factor;
-    for (int v = 0; v < VECS; v++) {
-      live_total[v] = s.total[v];
-      live_top[v] = finite_or_zero(s.top[v]);
-    }
-    if (!normalizer(c, b, s.top, s.total, factor)) return false;
+    for (int v = 0; v < VECS; v++) top[v] = s.top[v], total[v] = s.total[v];
+    if (!normalizer(c, b, top, total, factor)) return false;
     if (c.output) {
       typename T::number* row[LANES];
       for (int lane = 0; lane < b.count; lane++) row[lane] = output_row<T>(c, b, lane);
@@ -276,26 +272,26 @@ class Observe {
       if (c.entropy) {
         float h = 0;  // -sum w log w with w = e f and log w = log e + log f
         if (f > 0) {
-          float total = live_total[lane / WIDTH][lane % WIDTH];
-          h = -f * (s.moment[lane / WIDTH][lane % WIDTH] + total * __builtin_logf(f));
+          float sum = s.total[lane / WIDTH][lane % WIDTH];
+          h = -f * (s.moment[lane / WIDTH][lane % WIDTH] + sum * __builtin_logf(f));
         }
         c.entropy[at] = h > 0 ? h : 0;
       }
     }
-    if (c.top_k) store_top(s, live_top);
+    if (c.top_k) store_top(s);
     if (c.pooled) {
-      int64_t first, last, row_cell[LANES];
-      cells(b, &first, &last);
+      int64_t row_cell[LANES];
+      const int64_t first = s.first_cell;
       for (int lane = 0; lane < b.count; lane++)
         row_cell[lane] = cell_of(b.row[lane], c.pool_rows, c.q_len);
-      add_rows(s.cells + first * LANES, last - first, factor, b.count, row_cell,
+      add_rows(s.cells + first * LANES, s.last_cell - first, factor, b.count, row_cell,
                c.pool_reduce == EYELINE_POOL_MAX,
                [&](int64_t row) { return share.pooled_row(row, c.pool_cols) + first; });
     }
     return true;
   }
 
-  // Sums along the queries of all blocks for STEP keys.
+  // Third walk: sums along the queries of all blocks for STEP keys.
   void receive(int64_t blocks, int j, float* received) {
     int from[MOST], to[MOST];
     for (int64_t i = 0; i < blocks; i++) {
@@ -313,26 +309,25 @@ class Observe {
 #pragma GCC unroll 16
           for (int r = 0; r < WIDTH; r++)
 #pragma GCC unroll 3
-            for (int v = 0; v < VECS; v++) x[r] = fma(load(weights + r * LANES + v * WIDTH), s.factor[v], x[r]);
+            for (int v = 0; v < VECS; v++) x[r] = fma(load(weights + r * LANES + v * WIDTH), s.weight[v], x[r]);
           continue;
         }
         for (int key = most(from[i], k); key < least(to[i], k + WIDTH); key++)
           for (int v = 0; v < s.block.vecs; v++)
-            x[key - k] = fma(load(panel(s, key) + v * WIDTH), s.factor[v], x[key - k]);
+            x[key - k] = fma(load(panel(s, key) + v * WIDTH), s.weight[v], x[key - k]);
       }
       add_lane_sums(x, least(WIDTH, stop - k), received + k);
     }
   }
 
-  void store_top(Seen& s, const vfloat* top) const {
+  void store_top(Seen& s) const {
     const Block& b = s.block;
     int64_t at[LANES];
     for (int lane = 0; lane < b.count; lane++) at[lane] = b.statistic(call_, lane) * call_.top_k;
-    s.best.sort();
     for (int i = 0; i < call_.top_k; i++) {
       alignas(64) float weights[LANES];
       for (int v = 0; v < b.vecs; v++)
-        store(weights + v * WIDTH, exp_or_zero(load(s.best.score(i) + v * WIDTH) - top[v]) * s.factor[v]);
+        store(weights + v * WIDTH, exp_or_zero(load(s.best.score(i) + v * WIDTH) - finite_or_zero(s.top[v])) * s.factor[v]);
       for (int lane = 0; lane < b.count; lane++) {
         call_.top_values[at[lane] + i] = weights[lane];
         call_.top_indices[at[lane] + i] = s.best.key(i)[lane];
@@ -345,8 +340,8 @@ class Observe {
   Rules rules_;
   int64_t width_;
   float rest_;
-  int at_once_;
-  int begin_ = 0;  // the key at which the panels begin
+  Plan plan_;
+  int begin_ = 0, start_ = 0, kept_ = 0;  // the first key of all, of the stretch, of the panels
   Seen seen_[MOST];
   Packed<T, U> packed_;
   float *tile_, *maxima_, *weights_;

@@ -28,6 +28,7 @@ class TopK {
     count_ = reinterpret_cast<int*>(cut.take(LANES));
     found_ = cut.take(room_ * LANES);
     found_key_ = reinterpret_cast<int*>(cut.take(room_ * LANES));
+    sorted_ = cut.take(columns * WIDTH);
     best_ = cut.take(columns * LANES);
     best_key_ = reinterpret_cast<int*>(cut.take(columns * LANES));
   }
@@ -60,12 +61,22 @@ class TopK {
         store(maxima_ + (at + k) / group_ * LANES + v, splat(-INFINITE));
   }
 
-  // The maxima of `keys` keys are noted, -inf where all of a group is masked.
-  void begin(int keys, int vecs) {
+  // Nothing is found yet.
+  void clear(int vecs) {
     vecs_ = vecs;
+    for (int i = 0; i < most(k_, FEW); i++)
+      for (int v = 0; v < vecs * WIDTH; v += WIDTH) {
+        store(best_ + i * LANES + v, splat(-INFINITE));
+        store(best_key_ + i * LANES + v, splat(-1));
+      }
+  }
+
+  // The maxima of the next `keys` keys are noted, -inf where all of a group is masked: what must be reached to be among
+  // the largest of them and of what was found before.
+  void bound(int keys) {
     const int groups = static_cast<int>(ceil_div(keys, group_));
-    for (int v = 0; v < vecs * WIDTH; v += WIDTH) {
-      store(bound_ + v, vmax(kth_maximum(maxima_ + v, groups), splat(LOWEST)));
+    for (int v = 0; v < vecs_ * WIDTH; v += WIDTH) {
+      store(bound_ + v, vmax(kth_maximum(v, groups), splat(LOWEST)));
       store(ties_ + v, splat(0.0f));
       store(count_ + v, splat(0));
     }
@@ -84,7 +95,7 @@ class TopK {
     }
   }
 
-  // Once everything is collected: put it in order.
+  // What was collected, in order, to what was found before.
   void sort() {
     for (int v = 0; v < vecs_ * WIDTH; v += WIDTH) {
       int longest = 0;
@@ -158,7 +169,6 @@ class TopK {
   void sort_many(int v, int longest) {
     float* best = best_ + v;
     int* best_key = best_key_ + v;
-    for (int i = 0; i < k_; i++) store(best + i * LANES, splat(-INFINITE)), store(best_key + i * LANES, splat(-1));
     for (int n = 0; n < longest; n++) {
       const vfloat x = found(n, v), key = as_float(load(found_key_ + n * LANES + v));
       int64_t i = (k_ - 1) * LANES;
@@ -182,7 +192,10 @@ class TopK {
   void sort_few(int v, int longest) {
     vfloat held[FEW], held_key[FEW];
 #pragma GCC unroll 8
-    for (int i = 0; i < FEW; i++) held[i] = splat(-INFINITE), held_key[i] = as_float(splat(-1));
+    for (int i = 0; i < FEW; i++) {
+      held[i] = load(best_ + i * LANES + v);
+      held_key[i] = as_float(load(best_key_ + i * LANES + v));
+    }
     for (int n = 0; n < longest; n++) {
       const vfloat x = found(n, v), key = as_float(load(found_key_ + n * LANES + v));
       vmask below = less(held[FEW - 1], x);
@@ -203,31 +216,31 @@ class TopK {
     }
   }
 
-  // Lane by lane the k-th largest of `count` vectors, -inf if there are fewer: a sorted column of
-  // k vectors, through which each newcomer sinks to its place.
-  vfloat kth_maximum(const float* maxima, int count) {
-    if (k_ <= FEW) return kth_of_few(maxima, count);
-    for (int i = 0; i < k_; i++) store(best_ + i * LANES, splat(-INFINITE));
-    vfloat lowest = splat(-INFINITE);
+  // Lane by lane the k-th largest of what was found and of `count` maxima, -inf if there are fewer: a sorted
+  // column of k vectors, through which each newcomer sinks to its place.
+  vfloat kth_maximum(int v, int count) {
+    if (k_ <= FEW) return kth_of_few(v, count);
+    for (int i = 0; i < k_; i++) store(sorted_ + i * WIDTH, load(best_ + i * LANES + v));
+    vfloat lowest = load(sorted_ + (k_ - 1) * WIDTH);
     for (int g = 0; g < count; g++) {
-      vfloat x = load(maxima + g * LANES);
+      vfloat x = load(maxima_ + g * LANES + v);
       if (!any(less(lowest, x))) continue;
       for (int i = 0; i < k_; i++) {
-        vfloat held = load(best_ + i * LANES);
-        store(best_ + i * LANES, vmax(held, x));
+        vfloat held = load(sorted_ + i * WIDTH);
+        store(sorted_ + i * WIDTH, vmax(held, x));
         x = vmin(held, x);
       }
-      lowest = load(best_ + (k_ - 1) * LANES);
+      lowest = load(sorted_ + (k_ - 1) * WIDTH);
     }
     return lowest;
   }
   // Few stay in registers, and no branch is worth its mispredictions.
-  vfloat kth_of_few(const float* maxima, int count) {
+  vfloat kth_of_few(int v, int count) {
     vfloat held[FEW];
 #pragma GCC unroll 8
-    for (int i = 0; i < FEW; i++) held[i] = splat(-INFINITE);
+    for (int i = 0; i < FEW; i++) held[i] = load(best_ + i * LANES + v);
     for (int g = 0; g < count; g++) {
-      vfloat x = load(maxima + g * LANES);
+      vfloat x = load(maxima_ + g * LANES + v);
 #pragma GCC unroll 8
       for (int i = 0; i < FEW; i++) {
         vfloat larger = vmax(held[i], x);
@@ -235,8 +248,8 @@ class TopK {
         held[i] = larger;
       }
     }
-    for (int i = 0; i < FEW; i++) store(best_ + i * LANES, held[i]);
-    return load(best_ + (k_ - 1) * LANES);
+    for (int i = 0; i < FEW; i++) store(sorted_ + i * WIDTH, held[i]);
+    return load(sorted_ + (k_ - 1) * WIDTH);
   }
 
   int k_ = 0, vecs_ = 0;
@@ -248,6 +261,7 @@ class TopK {
   int* count_ = nullptr;      // [LANES]
   float* found_ = nullptr;    // [room][LANES], in order of the keys
   int* found_key_ = nullptr;
+  float* sorted_ = nullptr;   // [k][WIDTH]
   float* best_ = nullptr;     // [k][LANES], the largest first
   int* best_key_ = nullptr;
 };

@@ -1,6 +1,7 @@
 """The numerics contract N1 to N9, for every implementation. Special values: test_special_values."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
@@ -34,10 +35,13 @@ class Breach:
 
 
 def too_far(case: Case, impls: list[str], *, backward: bool = True) -> list[Breach]:
-    """Breaches of contract N7 (and N1 on the way): errors against twice, thrice plain torch's."""
+    """Breaches of contract N7 (and N1 on the way): errors against twice, thrice plain torch's.
+
+    Plain torch is slow in half precision, and only asked where the floor does not do.
+    """
     *tensors, cotangent = case.inputs()
     attn_mask, allowed, bias = case.mask_and_truth()
-    count = 4 if backward else 1
+    count, floor = 4 if backward else 1, _grid.FLOOR[case.dtype]
 
     def results(attend, dtype):
         leaves = [t.to(dtype).requires_grad_(backward) for t in tensors]
@@ -50,16 +54,21 @@ def too_far(case: Case, impls: list[str], *, backward: bool = True) -> list[Brea
     breaches = []
     truth = _oracle.solve(*tensors, allowed=allowed, bias=bias)
     exact = results(lambda *t: _oracle.solve(*t, allowed=allowed, bias=bias).output, torch.float64)
-    plain = results(lambda *t: _oracle.plain(*t, allowed=allowed, bias=bias), case.dtype)
+
+    @cache
+    def allowances():
+        plain = results(lambda *t: _oracle.plain(*t, allowed=allowed, bias=bias), case.dtype)
+        return [(3 if n else 2) * _worst(plain[n], exact[n]) + floor for n in range(count)]
+
     for impl in impls:
         ours = results(
             lambda *t: eyeline.attention(*t, attn_mask, enable_gqa=True, impl=impl),  # noqa: B023
             case.dtype,
         )
         for n, name in enumerate(NAMES[:count]):
-            allowance = (3 if n else 2) * _worst(plain[n], exact[n]) + _grid.FLOOR[case.dtype]
-            if not (error := _worst(ours[n], exact[n])) <= allowance:
-                breaches.append(Breach(str(case), impl, name, error, allowance))
+            error = _worst(ours[n], exact[n])
+            if not error <= floor and not error <= allowances()[n]:
+                breaches.append(Breach(str(case), impl, name, error, allowances()[n]))
         dead = ~truth.live.any(-1)
         for n in range(min(count, 2)):
             if not (ours[n][dead] == 0).all():

@@ -215,6 +215,15 @@ def test_a_picture_has_cells(seen, size):
         seen.measure(pooled=size)
 
 
+def test_a_picture_of_no_size_is_refused(seen):
+    with pytest.raises(TypeError, match="whole numbers of rows and columns, got 4, 'max'"):
+        seen.pooled(4, "max")
+    with pytest.raises(TypeError, match=r"got 2\.5, 2\.5"):
+        seen.measure(pooled=2.5)
+    with pytest.raises(ValueError, match=r"\(rows, columns\) or one number, got \(1, 2, 3\)"):
+        seen.measure(pooled=(1, 2, 3))
+
+
 MEMORY = """
 import resource, torch, eyeline
 torch.set_num_threads(1)

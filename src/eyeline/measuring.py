@@ -31,6 +31,8 @@ class Measure:
         """The same, as the implementations take it."""
         pooling = None
         if self.pooled is not None:
-            size = (self.pooled, self.pooled) if isinstance(self.pooled, int) else self.pooled
+            size = self.pooled if isinstance(self.pooled, tuple) else (self.pooled, self.pooled)
+            if len(size) != 2:
+                raise ValueError(f"pooled needs (rows, columns) or one number, got {size}")
             pooling = Pooling(*size, reduce=self.reduce)
         return Wants(self.top_k, self.entropy, self.received, pooling, output)

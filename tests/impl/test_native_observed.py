@@ -27,6 +27,7 @@ MASKS = {
         masks.sliding_window((30, 700), offset=400),
         lambda i, j: (i + 400 - j <= 30) & (j - i - 400 <= 700),
     ),
+    "halves": (None, lambda i, j: (j >= 2000) == (i % 2 > 0)),
     "holes": (None, lambda i, j: (j // 100 % 3 != 1) & ((i * 7 + j * 5) % 3 > 0)),
 }
 
@@ -51,7 +52,7 @@ def cells(weights, rows, columns, reduce):
 
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("course", COURSES)
-@pytest.mark.parametrize("keys", [511, 512, 513, 1100, 1600])
+@pytest.mark.parametrize("keys", [511, 512, 513, 1100, 1600, 4500])
 def test_every_statistic_equals_float64(answers, keys, course, kind):
     mask, rule = MASKS[kind]
     allowed = rule(torch.arange(QUERIES)[:, None], torch.arange(keys))
@@ -88,7 +89,7 @@ def test_every_statistic_equals_float64(answers, keys, course, kind):
 @pytest.mark.parametrize("course", COURSES)
 def test_the_largest_are_the_first_of_equals(course, kind, k):
     mask, rule = MASKS[kind]
-    keys = 1600
+    keys = 4500
     allowed = rule(torch.arange(QUERIES)[:, None], torch.arange(keys)).expand(1, 2, -1, -1)
     if mask is None and not allowed.all():
         mask = masks.dense(allowed)

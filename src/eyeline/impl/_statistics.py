@@ -1,7 +1,7 @@
 """What can be asked of the weights without holding them, and the answers."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
@@ -62,6 +62,11 @@ class Pooling:
     reduce: Reduce = "sum"
 
     def __post_init__(self) -> None:
+        if not all(isinstance(n, SupportsIndex) for n in (self.rows, self.cols)):
+            raise TypeError(
+                "pooled needs whole numbers of rows and columns, got "
+                f"{self.rows!r}, {self.cols!r} (and reduce= by its name)"
+            )
         if min(self.rows, self.cols) < 1:
             raise ValueError(
                 f"pooled needs at least 1 row and 1 column, got {self.rows}, {self.cols}"

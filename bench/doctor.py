@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def pairs_of(what: str, every: int = 1) -> dict[str, int]:
-    """Every two mistakes (one form of each) in the doctor's own cases; each `every`-th explained."""
+    """Every two mistakes (one form of each) in the doctor's own cases; one of `every` explained."""
     judge = _judge(what)
     forms = [next(group) for _, group in groupby(judge.singles, key=lambda v: v.names)]
     visible = [v for v in forms if not judge.invisible(v, None)]

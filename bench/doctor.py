@@ -50,8 +50,8 @@ def main() -> None:
     write_json("doctor", {"kinds": results, "all": total, "seconds": seconds})
 
 
-def pairs_of(what: str, every: int = 1) -> dict[str, int]:
-    """Every two mistakes (one form of each) in the doctor's own cases; one of `every` explained."""
+def pairs_of(what: str) -> dict[str, int]:
+    """Every two mistakes (one form of each) in the doctor's own cases."""
     judge = _judge(what)
     forms = [next(group) for _, group in groupby(judge.singles, key=lambda v: v.names)]
     visible = [v for v in forms if not judge.invisible(v, None)]
@@ -65,8 +65,6 @@ def pairs_of(what: str, every: int = 1) -> dict[str, int]:
         count["pairs"] += 1
         if judge.right(answers, True):
             count["look right"] += 1
-        elif count["pairs"] % every:
-            continue
         elif judge.explain(answers, True, pairs=False):
             count["look like one mistake"] += 1
         else:

@@ -218,6 +218,7 @@ def test_a_picture_has_cells(seen, size):
 def test_a_picture_of_no_size_is_refused(seen):
     with pytest.raises(TypeError, match="whole numbers of rows and columns, got 4, 'max'"):
         seen.pooled(4, "max")
+    assert seen.measure(pooled=[2, 3]).pooled.shape[-2:] == (2, 3)
     with pytest.raises(TypeError, match=r"got 2\.5, 2\.5"):
         seen.measure(pooled=2.5)
     with pytest.raises(ValueError, match=r"\(rows, columns\) or one number, got \(1, 2, 3\)"):

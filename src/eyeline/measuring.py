@@ -31,7 +31,7 @@ class Measure:
         """The same, as the implementations take it."""
         pooling = None
         if self.pooled is not None:
-            size = self.pooled if isinstance(self.pooled, tuple) else (self.pooled, self.pooled)
+            size = self.pooled if isinstance(self.pooled, tuple | list) else (self.pooled,) * 2
             if len(size) != 2:
                 raise ValueError(f"pooled needs (rows, columns) or one number, got {size}")
             pooling = Pooling(*size, reduce=self.reduce)

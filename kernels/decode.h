@@ -46,6 +46,7 @@ class Decode {
     const number* row[LANES];
     for (int r = 0; r < block_.count; r++) row[r] = query_row<T>(call_, block_, r);
     gather_rows<T>(row, block_.count, call_.head_dim, scale_.power, query_width_, query_);
+    for (int r = 0; T::APART && r < block_.count; r++) sort_as_keys(query_ + r * query_width_, call_.head_dim);
     for (int64_t i = block_.count * KEYS; i < MOST_ROWS * KEYS; i++) scores_[i] = 0;
     top_ = part;
     total_ = part + MOST_ROWS;
@@ -120,6 +121,16 @@ class Decode {
     return lanes[0];
   }
 
+  // A query in the order in which its keys come.
+  static void sort_as_keys(float* query, int64_t width) {
+    for (int64_t d = 0; d + 2 * WIDTH <= width; d += 2 * WIDTH) {
+      vfloat a = load(query + d), b = load(query + d + WIDTH);
+      apart(a, b);
+      store(query + d, a);
+      store(query + d + WIDTH, b);
+    }
+  }
+
   template <int Rows>
   bool walk(int from, int to) {
     if (from >= to) return true;
@@ -152,6 +163,7 @@ class Decode {
   template <int Rows>
   void score(int j, int n) {
     constexpr int AT_ONCE = at_once(Rows);  // Rows sums each
+    constexpr int STEP = T::APART ? 2 : 1;  // vectors that are read together
     const number* key = key_row<T>(call_, block_, j);
     const int64_t stride = call_.key_stride[2], width = call_.head_dim;
     Ahead<number> ahead = keys_ahead_;
@@ -167,12 +179,30 @@ class Decode {
 #pragma GCC unroll 8
           for (int r = 0; r < Rows; r++) sum[i][r] = splat(0.0f);
         }
-        const auto add = [&](int64_t d) {
+        const auto add = [&](int64_t d, auto vectors) {
+          constexpr int N = decltype(vectors)::value;
+          if constexpr (AT_ONCE < Rows) {  // whichever is read more often stays in a register
+            vfloat x[AT_ONCE][N];
 #pragma GCC unroll 8
-          for (int i = 0; i < AT_ONCE; i++) {
-            const vfloat x = T::load(at[i] + d);
+            for (int i = 0; i < AT_ONCE; i++) load_vectors<T>(at[i] + d, x[i]);
+#pragma GCC unroll 2
+            for (int v = 0; v < N; v++)
 #pragma GCC unroll 8
-            for (int r = 0; r < Rows; r++) sum[i][r] = fma(x, load(query[r] + d), sum[i][r]);
+              for (int r = 0; r < Rows; r++) {
+                const vfloat q = in_register(load(query[r] + d + v * WIDTH));
+#pragma GCC unroll 8
+                for (int i = 0; i < AT_ONCE; i++) sum[i][r] = fma(x[i][v], q, sum[i][r]);
+              }
+          } else {
+#pragma GCC unroll 8
+            for (int i = 0; i < AT_ONCE; i++) {
+              vfloat x[N];
+              load_vectors<T>(at[i] + d, x);
+#pragma GCC unroll 2
+              for (int v = 0; v < N; v++)
+#pragma GCC unroll 8
+                for (int r = 0; r < Rows; r++) sum[i][r] = fma(x[v], load(query[r] + d + v * WIDTH), sum[i][r]);
+            }
           }
         };
         int64_t d = 0;
@@ -180,10 +210,12 @@ class Decode {
         for (; d + LINE <= width; d += LINE) {
           for (int i = 0; i < AT_ONCE; i++) ahead.ask();
 #pragma GCC unroll 8
-          for (int64_t e = 0; e < LINE; e += WIDTH) add(d + e);
+          for (int64_t e = 0; e < LINE; e += STEP * WIDTH) add(d + e, Constant<STEP>());
         }
         for (int i = 0; d < width && i < AT_ONCE; i++) ahead.ask();
-        for (; d + WIDTH <= width; d += WIDTH) add(d);
+        if constexpr (STEP > 1)
+          for (; d + STEP * WIDTH <= width; d += STEP * WIDTH) add(d, Constant<STEP>());
+        for (; d + WIDTH <= width; d += WIDTH) add(d, Constant<1>());
         if (d < width)
           for (int i = 0; i < AT_ONCE; i++) {
             const vfloat x = load_part<T>(at[i] + d, width - d);
@@ -280,9 +312,10 @@ class Decode {
     for (int k = 0; k < n; k++, value += stride) {
       for (int64_t i = 0; i < lines; i++) ahead.ask();
       vfloat x[Chunk];
-#pragma GCC unroll 8
-      for (int c = 0; c < Chunk; c++)
-        x[c] = Chunk > 1 ? T::load(value + c * WIDTH) : load_part<T>(value, width);
+      if constexpr (Chunk > 1)
+        load_vectors<T>(value, x);
+      else
+        x[0] = load_part<T>(value, width);
 #pragma GCC unroll 8
       for (int r = 0; r < Rows; r++) {
         const vfloat weight = splat(weights[r * KEYS + k]);
@@ -291,6 +324,11 @@ class Decode {
       }
     }
     values_ahead_ = ahead;
+    if constexpr (T::APART && Chunk > 1)
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; r++)
+#pragma GCC unroll 8
+        for (int c = 0; c < Chunk; c += 2) together(sum[r][c], sum[r][c + 1]);
     for (int r = 0; r < least(Rows, block_.count); r++)
       for (int c = 0; c < Chunk; c++) {
         float* at = output_ + r * value_width_ + d + c * WIDTH;

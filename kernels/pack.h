@@ -9,6 +9,7 @@ namespace EYELINE_NAMESPACE {
 struct Float32 {
   using number = float;
   static constexpr bool PAIRED = false;  // whether an instruction multiplies pairs of them
+  static constexpr bool APART = false;   // whether two vectors at a time come as even and odd numbers
   static vfloat load(const float* p) { return EYELINE_NAMESPACE::load(p); }
   static void store(float* p, vfloat x) { EYELINE_NAMESPACE::store(p, x); }
 };
@@ -17,13 +18,37 @@ struct BFloat16 {
   static constexpr bool PAIRED = true;
   static vfloat load(const uint16_t* p) { return load_bf16(p); }
   static void store(uint16_t* p, vfloat x) { store_bf16(p, x); }
+#ifdef EYELINE_APART
+  static constexpr bool APART = true;
+  static void load_two(const uint16_t* p, vfloat& even, vfloat& odd) { load_bf16_apart(p, even, odd); }
+#else
+  static constexpr bool APART = false;
+#endif
 };
 struct Float16 {
   using number = uint16_t;
   static constexpr bool PAIRED = false;
+  static constexpr bool APART = false;
   static vfloat load(const uint16_t* p) { return load_f16(p); }
   static void store(uint16_t* p, vfloat x) { store_f16(p, x); }
 };
+
+#ifndef EYELINE_APART  // nobody asks
+inline void apart(vfloat&, vfloat&) {}
+inline void together(vfloat&, vfloat&) {}
+#endif
+
+// `N` vectors, N an even number or 1; of two at a time the even numbers and the odd ones where T::APART.
+template <class T, int N>
+inline void load_vectors(const typename T::number* p, vfloat (&x)[N]) {
+  if constexpr (T::APART && N > 1) {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i += 2) T::load_two(p + i * WIDTH, x[i], x[i + 1]);
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) x[i] = T::load(p + i * WIDTH);
+  }
+}
 
 // The first `count` of a vector; the other lanes are 0 and nothing is read there.
 template <class T>

@@ -37,6 +37,10 @@ constexpr Int most(Int a, Int b) {
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
+#ifndef EYELINE_IN_REGISTER
+inline vfloat in_register(vfloat x) { return x; }
+#endif
+
 // 0, 1, 2, ...
 inline vint lane_numbers() {
   alignas(64) static constexpr int NUMBERS[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -51,9 +51,14 @@ def too_far(case: Case, impls: list[str], *, backward: bool = True) -> list[Brea
             found += _oracle.gradients(output, leaves, cotangent)
         return [t.detach().double() for t in found]
 
-    breaches = []
-    truth = _oracle.solve(*tensors, allowed=allowed, bias=bias)
-    exact = results(lambda *t: _oracle.solve(*t, allowed=allowed, bias=bias).output, torch.float64)
+    breaches, solved = [], []
+
+    def solve(*t):
+        solved.append(_oracle.solve(*t, allowed=allowed, bias=bias))
+        return solved[0].output
+
+    exact = results(solve, torch.float64)
+    (truth,) = solved
 
     @cache
     def allowances():

@@ -36,7 +36,17 @@ def memory(key: str) -> int:
     raise KeyError(key)
 
 
+@pytest.fixture(scope="module")
+def young_garbage_only():
+    """What lives already is no garbage of these tests: to look through it takes 0.1 to 0.3 s."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.parametrize("name", _malformed.CORPUS)
+@pytest.mark.usefixtures("young_garbage_only")
 def test_it_is_refused(name, root, tmp_path):
     path = _malformed.build(name, root, tmp_path / "model")
     gc.collect()

@@ -50,7 +50,7 @@ def explain(readings: list[Reading]) -> dict[tuple[str, ...], tuple[Reading, Var
             found: dict[tuple[str, ...], tuple[Reading, Variant]] = {}
             for reading in group:
                 answers = reading.convention.answers
-                among = _worth(reading) if pairs else (lambda variant: True)
+                among = _worth(reading) if pairs else None
                 for variant in reading.judge.explain(answers, precise, pairs=pairs, among=among):
                     found.setdefault(variant.names, (reading, variant))
             if found:
@@ -58,19 +58,19 @@ def explain(readings: list[Reading]) -> dict[tuple[str, ...], tuple[Reading, Var
     return {}
 
 
-def _worth(reading: Reading) -> Callable[[Variant], bool]:
-    """Which pairs are worth trying where a function may be causal by itself, or not.
+def _worth(reading: Reading) -> Callable[[Variant], bool] | None:
+    """Which pairs are worth trying where a function may be causal by itself, or not; None is all.
 
     One that looks into the future is either not meant to be causal, or does the causal mask wrong;
     one that does not is meant to be. "Not causal" and something else is that something alone.
     """
     if len(reading.convention.hypotheses) == 1 or "mask" not in reading.judge.cases[0].inputs:
-        return lambda variant: True
+        return None
     causal = bool(reading.judge.cases[0].inputs["is_causal"])
     if not looks_ahead(reading.convention, reading.judge.cases[0]):
         return lambda variant: causal
     if not causal:
-        return lambda variant: True
+        return None
     return lambda variant: "causal" in variant.steps and "not causal" not in variant.names
 
 

@@ -245,7 +245,10 @@ def _gradients(convention: Convention, cases: list[Case]) -> tuple[str | None, l
 
 def _ask(convention: Convention, inputs: Mapping[str, Any], seed: int = 0) -> Tensor | None:
     def call() -> Tensor:
-        torch.manual_seed(seed)
+        if torch.accelerator.is_available():
+            torch.manual_seed(seed)
+        else:  # the above notes where it was called, for accelerators that may come: up to 5 ms
+            torch.default_generator.manual_seed(seed)
         return convention.ask(inputs)
 
     return attempt(call).value

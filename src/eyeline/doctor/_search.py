@@ -44,6 +44,7 @@ class Judge:
         with torch.no_grad():
             self.rights = [recipe.run(case.inputs) for case in cases]
         self._cast: dict[tuple[int, torch.dtype], Runs] = {}
+        self._stacks: dict[Any, tuple[Tensor, dict[int, Tensor]]] = {}
         self._prints = [fingerprint(case) for case in cases]
         self.memory: dict[Any, Any] = {} if memory is None else memory
 
@@ -64,14 +65,16 @@ class Judge:
         precise: bool,
         *,
         pairs: bool,
-        among: Callable[[Variant], bool] = lambda variant: True,
+        among: Callable[[Variant], bool] | None = None,
     ) -> list[Variant]:
         """Every known mistake (with `pairs`: every two of them) that gives these answers.
 
-        `among` says which are worth trying. Each combination of mistakes stands there once,
-        whatever forms of it fit.
+        `among` says which are worth trying, if not all. Each combination of mistakes stands there
+        once, whatever forms of it fit.
         """
-        variants = [v for v in (self.doubles if pairs else self.singles) if among(v)]
+        variants = self.doubles if pairs else self.singles
+        if among is not None:
+            variants = [variant for variant in variants if among(variant)]
         order = self._answered(answers)
         for case in order:
             variants = self._alike(variants, case, answers, precise)
@@ -129,22 +132,38 @@ class Judge:
         assert answer is not None
         if not variants or hides_rows(self.rights[case]):
             return variants
+        results, hiding = self._results(variants, case, answer)
+        limit = tolerance(precise) * max(1.0, float(answer.nan_to_num(0, 0, 0).abs().max()))
+        near = (results - answer).abs_() <= limit  # not where it is NaN or infinite
+        if not answer.isfinite().all():
+            near |= (results == answer) | (results.isnan() & answer.isnan())
+        # [variants, …, rows]; a single number has no rows
+        far = ~(near.all(-1) if near.dim() > 1 else near)
+        wrong = far.reshape(len(variants), -1).any(-1).tolist()
+        for n, seen in hiding.items():
+            wrong[n] = MIXES.isdisjoint(variants[n].steps) and bool((far[n] & seen).any())
+        return [variant for variant, bad in zip(variants, wrong, strict=True) if not bad]
+
+    def _results(
+        self, variants: list[Variant], case: int, answer: Tensor
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """What variants give to a case, [variants, *answer's shape]; infinity where there is none.
+
+        And which rows see something, by the number of each variant that hides some. Kept for the
+        two whole lists, which are asked about again and again.
+        """
+        lists = [n for n in ("singles", "doubles") if vars(self).get(n) is variants]
+        key = *lists, case, answer.dtype, answer.shape
+        if lists and key in self._stacks:
+            return self._stacks[key]
         nothing = torch.full_like(answer, torch.inf)
         given = [self._result(variant, case, answer.dtype) for variant in variants]
         fitting = [nothing if r is None or r.shape != answer.shape else r for r, _ in given]
-        results = torch.stack(fitting)
-        same = (results == answer) | (results.isnan() & answer.isnan())
-        apart = (results - answer).abs().masked_fill(same, 0).nan_to_num(nan=torch.inf)
-        limit = tolerance(precise) * max(1.0, float(answer.nan_to_num(0, 0, 0).abs().max()))
-        # [variants, …, rows]; a single number has no rows
-        far = (apart.amax(-1) if apart.dim() > 1 else apart) > limit
-        passed = []
-        for variant, wrong, (_, seen) in zip(variants, far, given, strict=True):
-            if seen is not None and MIXES.isdisjoint(variant.steps):
-                wrong = wrong & seen
-                seen = None
-            passed.append(seen is not None or not bool(wrong.any()))
-        return [variant for variant, good in zip(variants, passed, strict=True) if good]
+        hiding = {n: seen for n, (_, seen) in enumerate(given) if seen is not None}
+        found = torch.stack(fitting), hiding
+        if lists:
+            self._stacks[key] = found
+        return found
 
     def _result(
         self, variant: Variant, case: int, dtype: torch.dtype

@@ -14,6 +14,7 @@ between input and output can be looked at.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -74,7 +75,7 @@ class Variant:
     steps: Mapping[str, Step] = field(repr=False)
     values: tuple[Any, ...] = ()
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The mistakes by name, in order."""
         return tuple(mistake.name for mistake in self.mistakes)

@@ -395,7 +395,7 @@ KERNEL_MUTANTS = [
     Mutant("decode_weights_of_first_group", "decode.h", "const float* weights = scores_ + first;", "const float* weights = scores_;"),
     Mutant("decode_query_not_parted", "decode.h", "T::APART && r < block_.count; r++", "T::APART && r < 0; r++"),
     Mutant("decode_sums_stay_apart", "decode.h", "c += 2) together(", "c += Chunk) together("),
-    Mutant("decode_pairs_not_parted", "decode.h", "add(d + e, Constant<STEP>());", "add(d + e, Constant<1>());"),
+    Mutant("decode_keys_not_parted", "decode.h", "add(d + e, Constant<STEP>());", "add(d + e, Constant<1>());"),
     Mutant("apart_odd_keeps_even", "simd_avx2.h", "_mm256_and_si256(both, splat(static_cast<int>(0xffff0000)))", "both"),
     Mutant("apart_halves_not_in_order", "simd_avx2.h", "_mm256_permute4x64_pd(odd, 0xd8)", "odd"),
     Mutant("decode_sum_of_half", "decode.h", "lanes[i] += lanes[i + half];", "lanes[i] += half > 1 ? lanes[i + half] : 0;"),

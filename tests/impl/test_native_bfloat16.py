@@ -112,3 +112,24 @@ def test_torchs_own_tiles_and_ours_take_turns():
         for name in turns:
             for other in (name, "eyeline"):
                 assert torch.equal(turns[other](), first[other]), f"{other} after {name}"
+
+
+@pytest.mark.parametrize("width", [1, 8, 16, 24, 37, 64, 128])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+@pytest.mark.parametrize("odd", [False, True])
+def test_few_queries_read_each_number_without_its_neighbour(rows, width, odd):
+    """A pair of numbers comes as 32 bits; what lies in the other half must not show."""
+    hidden = torch.arange(width) % 2 != odd
+    query = torch.randn(1, rows, 1, width).masked_fill(hidden, 0).bfloat16()
+    key = torch.randn(width).repeat(1, 1, 2, 1).where(~hidden, torch.randn(1, 1, 2, width))
+    value = torch.randn(1, 1, 1, width).bfloat16()
+    # scores that are equal to the last bit: halves of what cancels
+    output = eyeline.attention(
+        query, key.bfloat16(), torch.cat([value, -value], -2), enable_gqa=True, impl="native"
+    )
+    assert (output == 0).all()
+    # one key: its value
+    output = eyeline.attention(
+        query, key.bfloat16()[:, :, :1], value, enable_gqa=True, impl="native"
+    )
+    assert torch.equal(output, value.expand_as(output))

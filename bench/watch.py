@@ -1,6 +1,10 @@
 """What watching a whole model costs, against `output_attentions=True` and against a blind run.
 
 python -m bench.watch [--rounds 7]      needs: eyeline models get minilm smollm2
+
+Where `output_attentions` takes too long or too much memory, without it, against the blind run:
+
+python -m bench.watch --models smollm2 --only blind everything_observed
 """
 
 import argparse
@@ -52,6 +56,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--models", default="minilm,smollm2")
+    parser.add_argument("--only", nargs="+", help="cases, the first of which is 1")
+    parser.add_argument("--machine", default="", help="goes into the JSON's name")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_grad_enabled(False)
@@ -64,27 +70,32 @@ def main() -> None:
 
     result = {}
     for name in options.models.split(","):
-        length = LENGTHS[name]
-        table = compare(
-            interleaved(
-                cases(load_huggingface(resolve(name), name).network, length), options.rounds
-            ),
-            "output_attentions",
-        )
-        memory = {case: extra_memory("bench.watch", f"{name}:{length}:{case}") for case in table}
-        # the blind run's memory is the model's own; what looking adds comes on top of it
-        looking = memory["output_attentions"] - memory["blind"]
+        runs = cases(load_huggingface(resolve(name), name).network, length := LENGTHS[name])
+        runs = {case: runs[case] for case in options.only or runs}
+        base = next(iter(runs))
+        table = compare(interleaved(runs, options.rounds), base)
+        memory = {
+            case: extra_memory("bench.watch", f"{name}:{length}:{case}")
+            for case in {"blind": None, **table}
+        }
         for case, row in table.items():
             row["peak_bytes"] = memory[case]
-            row["looking_bytes"] = max(memory[case] - memory["blind"], 0)
-            share = row["looking_bytes"] / looking
             print(
-                f"{name:8} {length:5}  {case:27} {row['ratio_median']:5.2f} x output_attentions "
-                f"(best {row['ratio_best']:.2f})  memory for looking "
-                f"{row['looking_bytes'] / 1e6:7.1f} MB = 1/{1 / share if share else 0:.1f}"
+                f"{name:8} {length:5}  {case:27} {row['ratio_median']:5.2f} x {base} "
+                f"(best {row['ratio_best']:.2f})"
+                + looking(row, memory["blind"], memory.get("output_attentions"))
             )
         result[name] = {"length": length, "cases": table}
-    print(write_json("watch", result))
+    print(write_json("-".join(filter(None, ("watch", options.machine))), result))
+
+
+def looking(row: dict, blind: int, today: int | None) -> str:
+    """What looking adds to the model's own memory, the blind run's, and its share of today's."""
+    row["looking_bytes"] = max(row["peak_bytes"] - blind, 0)
+    line = f"  memory for looking {row['looking_bytes'] / 1e6:7.1f} MB"
+    if today is None or not row["looking_bytes"]:
+        return line
+    return line + f" = 1/{(today - blind) / row['looking_bytes']:.1f}"
 
 
 if __name__ == "__main__":

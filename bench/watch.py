@@ -80,22 +80,19 @@ def main() -> None:
         }
         for case, row in table.items():
             row["peak_bytes"] = memory[case]
+            # the blind run's memory is the model's own; what looking adds comes on top of it
+            row["looking_bytes"] = max(memory[case] - memory["blind"], 0)
+            share = ""
+            if "output_attentions" in memory and row["looking_bytes"]:
+                today = memory["output_attentions"] - memory["blind"]
+                share = f" = 1/{today / row['looking_bytes']:.1f}"
             print(
                 f"{name:8} {length:5}  {case:27} {row['ratio_median']:5.2f} x {base} "
-                f"(best {row['ratio_best']:.2f})"
-                + looking(row, memory["blind"], memory.get("output_attentions"))
+                f"(best {row['ratio_best']:.2f})  memory for looking "
+                f"{row['looking_bytes'] / 1e6:7.1f} MB{share}"
             )
         result[name] = {"length": length, "cases": table}
     print(write_json("-".join(filter(None, ("watch", options.machine))), result))
-
-
-def looking(row: dict, blind: int, today: int | None) -> str:
-    """What looking adds to the model's own memory, the blind run's, and its share of today's."""
-    row["looking_bytes"] = max(row["peak_bytes"] - blind, 0)
-    line = f"  memory for looking {row['looking_bytes'] / 1e6:7.1f} MB"
-    if today is None or not row["looking_bytes"]:
-        return line
-    return line + f" = 1/{(today - blind) / row['looking_bytes']:.1f}"
 
 
 if __name__ == "__main__":

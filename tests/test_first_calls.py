@@ -71,7 +71,7 @@ def test_computing_parts_settle_them_when_they_load():
         "capture",
         "biases",
     )
-    # a process for each; where it can be forked, from one that has torch: to import it takes seconds
+    # a process for each, forked from one that has torch where that can be: importing it takes long
     code = """
 import os, sys, torch
 for part in sys.argv[1:]:
